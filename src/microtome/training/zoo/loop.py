@@ -23,18 +23,18 @@ from microtome.atomic_write import atomic_write
 from microtome.edit import apply_edits
 from microtome.errors import BadOption, CheckpointError, MissingExtra, option_name
 from microtome.opening.opening import open as open_specimen
-from microtome.training.data import TRAINING_SEED, SceneSeries, scene_series
-from microtome.training.recipes import TrainingRecipe
-from microtome.training.removal import remove_blocks
+from microtome.training.zoo.data import TRAINING_SEED, SceneSeries, scene_series
+from microtome.training.zoo.recipes import ZooRecipe
+from microtome.training.zoo.removal import remove_blocks
 from microtome.training.renormalising import renormalise
-from microtome.training.teaching import TaughtNetwork, Teacher, prepare_student
+from microtome.training.zoo.teaching import TaughtNetwork, Teacher, prepare_student
 
 Progress = Callable[[dict[str, Any]], None]
 _SHIFT = 4  # px: how far augmentation moves a batch
 
 
-def train(
-    recipe: TrainingRecipe,
+def train_zoo_network(
+    recipe: ZooRecipe,
     out: Path,
     *,
     data: SceneSeries | None = None,
@@ -81,7 +81,7 @@ def train(
     return _save_weights(pupil, out / f"{recipe.network}.safetensors", recipe)
 
 
-def fresh_network(recipe: TrainingRecipe, some: Tensor | None = None) -> nn.Module:
+def fresh_network(recipe: ZooRecipe, some: Tensor | None = None) -> nn.Module:
     """The recipe's network with its first weights; torch's own random state is left as it was.
 
     What stays when blocks are taken out or edits made begins with the weights that it has in the whole network. `some` images
@@ -135,7 +135,7 @@ def tint(pixels: Tensor, generator: torch.Generator) -> Tensor:
     return (pixels * gain).clamp(0, 255)
 
 
-def _fabric(recipe: TrainingRecipe) -> Any:
+def _fabric(recipe: ZooRecipe) -> Any:
     try:
         from lightning_fabric import Fabric
     except ImportError as error:
@@ -143,7 +143,7 @@ def _fabric(recipe: TrainingRecipe) -> Any:
     return Fabric(accelerator="cpu", devices=1, precision=recipe.precision)
 
 
-def _optimizers(net: nn.Module, recipe: TrainingRecipe) -> list[torch.optim.Optimizer]:
+def _optimizers(net: nn.Module, recipe: ZooRecipe) -> list[torch.optim.Optimizer]:
     """AdamW, its decay only on kernels (not on norms, biases, tokens, positions); before it Muon, if the recipe wants it."""
     named = dict(net.named_parameters())
     matrices = [
@@ -173,7 +173,7 @@ def _all_groups(optimizers: list[torch.optim.Optimizer]) -> list[dict[str, Any]]
     return [group for optimizer in optimizers for group in optimizer.param_groups]
 
 
-def _learning_rate(recipe: TrainingRecipe, share: float) -> float:
+def _learning_rate(recipe: ZooRecipe, share: float) -> float:
     """The learning rate after that fraction of all steps, 1 at its peak: a straight rise, then half a cosine down to nothing."""
     if share < recipe.warmup:
         return 0.02 + 0.98 * share / recipe.warmup
@@ -186,7 +186,7 @@ def _train_epoch(
     optimizers: list[Any],
     teacher: Teacher | None,
     data: SceneSeries,
-    recipe: TrainingRecipe,
+    recipe: ZooRecipe,
     epoch: int,
 ) -> float:
     """The mean loss of one epoch; its order and augmentation come from (seed, epoch) alone, so that it can be run again."""
@@ -215,7 +215,7 @@ def _train_epoch(
 
 
 def _training_batch(
-    data: SceneSeries, chosen: Any, recipe: TrainingRecipe, generator: torch.Generator
+    data: SceneSeries, chosen: Any, recipe: ZooRecipe, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Augmented images (image, rgb, row, col) and what is wanted of them: a class each, or one for each pixel (image, row, col)."""
     motion = Motion.sample(len(chosen), generator)
@@ -238,7 +238,7 @@ def _loss(net: nn.Module, teacher: Teacher | None, x: Tensor, labels: Tensor, sm
     return 0.5 * right + 0.5 * alike + sum(map(functional.mse_loss, guessed, hints), torch.zeros(()))
 
 
-def _resume(path: Path, recipe: TrainingRecipe, net: nn.Module, optimizers: list[torch.optim.Optimizer]) -> int:
+def _resume(path: Path, recipe: ZooRecipe, net: nn.Module, optimizers: list[torch.optim.Optimizer]) -> int:
     """The number of epochs already done; network and optimizers are put where they were then."""
     if not path.exists():
         return 0
@@ -254,7 +254,7 @@ def _resume(path: Path, recipe: TrainingRecipe, net: nn.Module, optimizers: list
 
 
 def _save_state(
-    path: Path, recipe: TrainingRecipe, net: nn.Module, optimizers: list[torch.optim.Optimizer], epoch: int
+    path: Path, recipe: ZooRecipe, net: nn.Module, optimizers: list[torch.optim.Optimizer], epoch: int
 ) -> None:
     kept = [optimizer.state_dict() for optimizer in optimizers]
     state = {"recipe": recipe.json(), "net": net.state_dict(), "optimizers": kept, "epoch": epoch}
@@ -264,7 +264,7 @@ def _save_state(
         file.write(payload.getvalue())
 
 
-def _save_weights(net: nn.Module, path: Path, recipe: TrainingRecipe) -> Path:
+def _save_weights(net: nn.Module, path: Path, recipe: ZooRecipe) -> Path:
     """`path`, holding the weights in float32 with the recipe as metadata; there whole or not at all."""
     tensors = {name: tensor.detach().contiguous() for name, tensor in net.state_dict().items()}
     # One key only: safetensors writes several in no fixed order, and equal runs must give equal bytes.
