@@ -28,7 +28,7 @@ _NUMBER = re.compile(r"(?P<label>[^:\[\]]+): *(?P<name>[^\[\]]+?) *(\[(?P<at>[^\
 
 
 @dataclass(frozen=True, kw_only=True)
-class Variant:
+class TrainingVariant:
     """One way of training: its name, and what of the recipe is another, by dotted key."""
 
     name: str
@@ -75,7 +75,7 @@ class Experiment:
 
     name: str
     recipe: TrainingRecipe
-    variants: tuple[Variant, ...]
+    variants: tuple[TrainingVariant, ...]
     seeds: tuple[int, ...] = (0,)
     analyses: tuple[MeasuredAnalysis, ...] = ()
     numbers: tuple[NumberQuery, ...] = (NumberQuery("accuracy"),)
@@ -85,7 +85,7 @@ class Experiment:
     source: str = ""
     notes: tuple[str, ...] = ()
 
-    def variant_recipe(self, variant: Variant, seed: int) -> TrainingRecipe:
+    def variant_recipe(self, variant: TrainingVariant, seed: int) -> TrainingRecipe:
         """The recipe of one run. Raises: BadOption for a change that no recipe has."""
         return self.recipe.with_changes({"title": f"{variant.name}, seed {seed}", **variant.changes, "run.seed": seed})
 
@@ -159,17 +159,17 @@ def _recipe(given: object, name: str, folder: Path) -> TrainingRecipe:
     )
 
 
-def _variants(given: Any, name: str) -> tuple[Variant, ...]:
+def _variants(given: Any, name: str) -> tuple[TrainingVariant, ...]:
     if not isinstance(given, list) or not all(isinstance(table, Mapping) for table in given):
         raise BadOption(f"variant of '{name}' is no list of tables; write [[variant]], name = \"…\", changes = {{ … }}.")
-    variants: list[Variant] = []
+    variants: list[TrainingVariant] = []
     for table in given:
         _check_keys(table, ("name", "changes"), f"a variant of '{name}'")
         if not isinstance(table.get("name"), str) or not isinstance(table.get("changes", {}), Mapping):
             raise BadOption(f"A variant of '{name}' is {dict(table)}; give it a name and changes = {{ \"network.edits\" = [\"…\"] }}.")
-        variants.append(Variant(name=table["name"], changes=flatten_keys(table.get("changes", {}))))
+        variants.append(TrainingVariant(name=table["name"], changes=flatten_keys(table.get("changes", {}))))
     if all(variant.changes for variant in variants):
-        variants.insert(0, Variant(name=BASELINE))
+        variants.insert(0, TrainingVariant(name=BASELINE))
     taken = [variant.folder for variant in variants]
     if twice := next((variant.name for variant in variants if taken.count(variant.folder) > 1), ""):
         raise BadOption(f"Two variants of '{name}' would lie in the folder '{slug(twice)}'; give '{twice}' another name.")
@@ -187,7 +187,7 @@ def flatten_keys(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _reference(given: object, variants: tuple[Variant, ...]) -> str:
+def _reference(given: object, variants: tuple[TrainingVariant, ...]) -> str:
     names = [variant.name for variant in variants]
     if given is None:
         return next(variant.name for variant in variants if not variant.changes)

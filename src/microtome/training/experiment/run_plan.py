@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from microtome.errors import CheckpointError, option_name
-from microtome.training.experiment.definition import Experiment, Variant
+from microtome.training.experiment.definition import Experiment, TrainingVariant
 from microtome.training.recipe import TrainingRecipe
 
 RUNS_FOLDER, TRAINED_FOLDER, FINDINGS_FOLDER = "runs", "trained", "findings"
@@ -19,7 +19,7 @@ FINISHED, FAILED, BEGUN, NOT_BEGUN = "finished", "failed", "begun", "not begun"
 class PlannedRun:
     """One variant with one seed: its recipe, and the folder that belongs to it alone."""
 
-    variant: Variant
+    variant: TrainingVariant
     seed: int
     recipe: TrainingRecipe
     folder: Path
@@ -27,7 +27,7 @@ class PlannedRun:
 
     @property
     def name(self) -> str:
-        """Variant and seed, as they are printed."""
+        """TrainingVariant and seed, as they are printed."""
         return f"{self.variant.name}, seed {self.seed}"
 
     @property
