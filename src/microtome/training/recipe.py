@@ -33,7 +33,9 @@ class NetworkChoice(_Section):
 
     name: str = option("", "whatever microtome.open takes: timm:resnet18, torchvision:vgg11, pkg.mod:factory")
     weights: str = option("none", "first weights: none (fresh, from the seed), default (the published ones), or a file")
-    options: Mapping[str, Any] = option({}, "keyword arguments of the network's factory")
+    options: Mapping[str, Any] = field(
+        default_factory=dict[str, Any], metadata={"help": "keyword arguments of the network's factory"}
+    )
     edits: tuple[str, ...] = option((), "edits made before training, as for microtome edit")
     classes: int = option(0, "outputs of a new head; 0: the number of classes of the images", low=0, high=1_000_000)
 
