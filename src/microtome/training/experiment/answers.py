@@ -6,6 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from microtome.numerics.maps.segmentation import bootstrap_statistic, mean_iou
+from microtome.numerics.statistics.intervals import Interval
+
 ANSWERS = "answers.npz"  # written by the training: `predicted` and `label` of each validation image
 
 
@@ -25,10 +28,20 @@ def read_answers(folder: Path) -> RightAnswers | None:
     """The answers in the folder of a training, of the images whose label is known; None where it has none."""
     try:
         with np.load(folder / ANSWERS) as file:
+            if "confusion" in file:  # a class for every pixel: images are neither right nor wrong
+                return None
             predicted, label = file["predicted"], file["label"]
     except (OSError, ValueError, KeyError):
         return None
-    if label.ndim != 1:  # a class for every pixel: images are neither right nor wrong
-        return None
     known = label >= 0
     return RightAnswers((predicted == label)[known], label[known].astype(np.int64)) if known.any() else None
+
+
+def read_mean_iou(folder: Path) -> Interval | None:
+    """The mean intersection over union of a training that learnt a class for every pixel, with its interval over images; else None."""
+    try:
+        with np.load(folder / ANSWERS) as file:
+            counts = file["confusion"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return bootstrap_statistic(counts, mean_iou)

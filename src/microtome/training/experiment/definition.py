@@ -21,7 +21,7 @@ from microtome.training.recipe import TrainingRecipe, load_recipe, recipe_from
 
 BASELINE = "baseline"
 VALIDATION, TRAINING, NO_IMAGES = "validation", "training", "none"
-OWN_NUMBERS = ("accuracy", "loss", "parameters")  # those that need no analysis
+OWN_NUMBERS = ("accuracy", "mean IoU", "loss", "parameters")  # those that need no analysis
 KEYS = ("title", "question", "source", "notes", "recipe", "variant", "seeds", "analyses", "numbers", "reference")
 ANALYSIS_KEYS = ("analysis", "images", "limit", "twins", "over_epochs")  # beside the options of the analysis itself
 _NUMBER = re.compile(r"(?P<label>[^:\[\]]+): *(?P<name>[^\[\]]+?) *(\[(?P<at>[^\[\]]*)\])?")
@@ -166,7 +166,9 @@ def _variants(given: Any, name: str) -> tuple[TrainingVariant, ...]:
     for table in given:
         _check_keys(table, ("name", "changes"), f"a variant of '{name}'")
         if not isinstance(table.get("name"), str) or not isinstance(table.get("changes", {}), Mapping):
-            raise BadOption(f"A variant of '{name}' is {dict(table)}; give it a name and changes = {{ \"network.edits\" = [\"…\"] }}.")
+            raise BadOption(
+                f'A variant of \'{name}\' is {dict(table)}; give it a name and changes = {{ "network.edits" = ["…"] }}.'
+            )
         variants.append(TrainingVariant(name=table["name"], changes=flatten_keys(table.get("changes", {}))))
     if all(variant.changes for variant in variants):
         variants.insert(0, TrainingVariant(name=BASELINE))
@@ -192,7 +194,9 @@ def _reference(given: object, variants: tuple[TrainingVariant, ...]) -> str:
     if given is None:
         return next(variant.name for variant in variants if not variant.changes)
     if given not in names:
-        raise UnknownName(f"The reference '{given}' is no variant; there are {', '.join(names)}.{did_you_mean(str(given), names)}")
+        raise UnknownName(
+            f"The reference '{given}' is no variant; there are {', '.join(names)}.{did_you_mean(str(given), names)}"
+        )
     return str(given)
 
 
@@ -208,7 +212,9 @@ def _analysis(label: str, table: Any) -> MeasuredAnalysis:
     kinds: dict[str, type] = {"images": str, "limit": int, "twins": int, "over_epochs": bool}
     for key, value in own.items():
         if type(value) is not kinds[key] or (kinds[key] is int and value < (key == "limit")):
-            raise BadOption(f"analyses.{label}: {key} is {value!r}; give {'a number' if kinds[key] is int else kinds[key].__name__}.")
+            raise BadOption(
+                f"analyses.{label}: {key} is {value!r}; give {'a number' if kinds[key] is int else kinds[key].__name__}."
+            )
     own.setdefault("images", NO_IMAGES if entry.needs == "weights" else VALIDATION)
     return MeasuredAnalysis(label=label, analysis=entry.name, options=options, **own)
 
@@ -220,8 +226,12 @@ def _number(text: str, analyses: Sequence[MeasuredAnalysis]) -> NumberQuery:
     match = _NUMBER.fullmatch(text)
     if match is None or match["label"] not in labels:
         wanted = match["label"] if match else text
-        known = f"{', '.join(OWN_NUMBERS)}, and 'LABEL: NAME' for {', '.join(labels) or 'analyses, of which there are none here'}"
-        raise UnknownName(f"The number '{text}' is not known; there are {known}.{did_you_mean(wanted, [*OWN_NUMBERS, *labels])}")
+        known = (
+            f"{', '.join(OWN_NUMBERS)}, and 'LABEL: NAME' for {', '.join(labels) or 'analyses, of which there are none here'}"
+        )
+        raise UnknownName(
+            f"The number '{text}' is not known; there are {known}.{did_you_mean(wanted, [*OWN_NUMBERS, *labels])}"
+        )
     return NumberQuery(text, match["label"], match["name"], match["at"] or "")
 
 

@@ -59,9 +59,7 @@ def _over_seeds(by_seed: tuple[float, ...]) -> Interval:
     return interval
 
 
-def accuracy_difference(
-    variant: Mapping[int, NDArray[np.bool_]], reference: Mapping[int, NDArray[np.bool_]]
-) -> Difference:
+def accuracy_difference(variant: Mapping[int, NDArray[np.bool_]], reference: Mapping[int, NDArray[np.bool_]]) -> Difference:
     """The difference of accuracy, from which images are right (image) by seed; both were judged on the same images in the same order."""
     means = [{seed: float(np.mean(right)) for seed, right in side.items()} for side in (variant, reference)]
     difference = seed_difference(*means)
@@ -82,6 +80,6 @@ def image_interval(pairs: list[tuple[NDArray[Any], NDArray[Any]]]) -> Interval:
     each = np.stack([first.astype(float) - second.astype(float) for first, second in pairs])
     if len(pairs) > 1:
         return mean_interval(each.mean(0))
-    more, fewer = (np.array(float((sign * each[0] > 0).sum())) for sign in (1, -1))
+    more, fewer = (np.array([float((sign * each[0] > 0).sum())]) for sign in (1, -1))
     low, high = score_interval(more, fewer, each.shape[1], critical_value(2))
-    return Interval(float(each.mean()), float(low), float(high))
+    return Interval(float(each.mean()), float(low[0]), float(high[0]))

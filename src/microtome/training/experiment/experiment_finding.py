@@ -102,7 +102,9 @@ def _number_bars(summary: Mapping[str, Any], arrays: dict[str, xr.DataArray], pa
     coords = {"seed": [f"seed {seed}" for seed in seeds], "variant": variants}
     for number in summary["numbers"]:
         name = number["name"]
-        kept = {(variant, seed): runs[variant, seed].get("numbers", {}).get(name) or {} for variant in variants for seed in seeds}
+        kept = {
+            (variant, seed): runs[variant, seed].get("numbers", {}).get(name) or {} for variant in variants for seed in seeds
+        }
         for kind in ("value", "low", "high"):
             values = [[_known(kept[variant, seed].get(kind)) for variant in variants] for seed in seeds]
             arrays[f"{kind}/{name}"] = array(np.array(values, float), ("seed", "variant"), number["unit"], coords, name)
@@ -140,7 +142,9 @@ def _add_lines(
 ) -> None:
     epochs: Sequence[int] = sorted({epoch for line in series.values() for epoch in line})
     values = [[_known(line.get(epoch)) for epoch in epochs] for line in series.values()]
-    arrays[name] = array(np.array(values, float), ("specimen", "epoch"), unit, {"specimen": list(series), "epoch": epochs}, title)
+    arrays[name] = array(
+        np.array(values, float), ("specimen", "epoch"), unit, {"specimen": list(series), "epoch": epochs}, title
+    )
     panels.append(Curve(title=panel, y=(name,), x="epoch", by="specimen"))
 
 

@@ -136,7 +136,7 @@ def _epoch_cell(summary: Summary, variant: str, name: str, epoch: int, unit: str
         for at, value in run.get("over_epochs", {}).get(name, [])
         if at == epoch and value is not None
     ]
-    if len(values) < 2:
+    if len(values) < 2 or min(values) == max(values):
         return mean_text(values, unit)
     return f"{mean_text(values, unit)} ({format_value(min(values), unit)} to {format_value(max(values), unit)})"
 

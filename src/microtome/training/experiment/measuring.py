@@ -91,7 +91,9 @@ def _of_array(finding: Finding, query: NumberQuery) -> Numbers:
     values = finding[query.name]
     if values.ndim != 1:
         dims = ", ".join(map(str, values.dims)) or "none"
-        raise BadOption(f"{query.name} of {finding.analysis} has the dimensions {dims}; a number of an experiment takes just one.")
+        raise BadOption(
+            f"{query.name} of {finding.analysis} has the dimensions {dims}; a number of an experiment takes just one."
+        )
     (dim,) = values.dims
     coords = [str(each) for each in (values.coords[dim].values if dim in values.coords else range(len(values)))]
     wanted = [at.strip() for at in query.at.split("|")] if query.at else ["*"]

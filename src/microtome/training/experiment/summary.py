@@ -37,10 +37,10 @@ class _Done:
 
 def summarise(experiment: Experiment, runs: Sequence[PlannedRun]) -> dict[str, Any]:
     """All that is known of these runs, as plain JSON values."""
-    results = {run: run.result() for run in runs}
+    results = [(run, run.result()) for run in runs]
     done = {
         (run.variant.name, run.seed): _Done(run, result, read_answers(run.trained))
-        for run, result in results.items()
+        for run, result in results
         if result is not None and result["state"] == FINISHED
     }
     numbers = _numbers(done.values())
@@ -56,7 +56,7 @@ def summarise(experiment: Experiment, runs: Sequence[PlannedRun]) -> dict[str, A
             {"name": variant.name, "changes": _plain(variant.changes), "parameters": _parameters(done, variant.name)}
             for variant in experiment.variants
         ],
-        "runs": [_run_row(run, result) for run, result in results.items()],
+        "runs": [_run_row(run, result) for run, result in results],
         "differences": _differences(experiment, done, numbers),
         "min_seeds": MIN_SEEDS,
         "machine": machine_facts(),
@@ -78,7 +78,12 @@ def _parameters(done: Mapping[tuple[str, int], _Done], variant: str) -> int | No
 
 
 def _run_row(run: PlannedRun, result: Mapping[str, Any] | None) -> dict[str, Any]:
-    row: dict[str, Any] = {"variant": run.variant.name, "seed": run.seed, "state": run.state(), "recipe_digest": run.recipe.digest}
+    row: dict[str, Any] = {
+        "variant": run.variant.name,
+        "seed": run.seed,
+        "state": run.state(),
+        "recipe_digest": run.recipe.digest,
+    }
     if result is None:
         return row
     keys = ("reason", "numbers", "over_epochs", "curves", "judged", "skipped", "seconds", "date", "torch")

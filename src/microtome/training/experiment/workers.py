@@ -7,8 +7,8 @@ process whose parent is gone ends at once, so that the next call does not meet i
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import connection, get_context, parent_process
 from typing import Any
@@ -111,15 +111,15 @@ def _work_in_processes(experiment: Experiment, runs: Sequence[PlannedRun], worke
             process.join()
 
 
-class _one_thread:
+@contextmanager
+def _one_thread() -> Generator[None]:
     """Inside the block, processes are started with one thread for arithmetic."""
-
-    def __enter__(self) -> None:
-        self._before = {name: os.environ.get(name) for name in ONE_THREAD}
-        os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
-
-    def __exit__(self, *_: object) -> None:
-        for name, value in self._before.items():
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
             else:
@@ -131,7 +131,11 @@ def _result_of(run: PlannedRun, exit_code: int | None) -> dict[str, Any]:
     result = run.result()
     if exit_code == 0 and result is not None:
         return result
-    reason = f"its process was ended by signal {-exit_code}" if exit_code and exit_code < 0 else f"its process ended with {exit_code}"
+    reason = (
+        f"its process was ended by signal {-exit_code}"
+        if exit_code and exit_code < 0
+        else f"its process ended with {exit_code}"
+    )
     return record_failure(run, f"{reason}; where memory ran out, take fewer {option_hint('workers', 1)}")
 
 
@@ -182,7 +186,9 @@ def _work_on_ray(experiment: Experiment, runs: Sequence[PlannedRun], listener: R
             ray.get(reference)
         except ray.exceptions.RayError as error:
             record_failure(run, f"its Ray task failed: {str(error).strip().splitlines()[-1][:300]}")
-        result = run.result() or record_failure(run, "its Ray task left nothing in the folder; do all machines see that folder?")
+        result = run.result() or record_failure(
+            run, "its Ray task left nothing in the folder; do all machines see that folder?"
+        )
         listener(end_event(run.name, result))
 
 
