@@ -114,6 +114,7 @@ def test_nested_tables_become_dotted_keys() -> None:
         ({"analyses": []}, BadOption, r"analyses of 'experiment' is no table"),
         ({"analyses": {"compare": {}}}, BadOption, r"compare reads findings"),
         ({"analyses": {"banding": {"limit": 0}}}, BadOption, r"limit is 0; give a number"),
+        ({"analyses": {"banding": {"twins": 1}}}, BadOption, r"twins is 1; a verdict takes 2"),
         ({"analyses": {"banding": {"over_epochs": 1}}}, BadOption, r"over_epochs is 1; give bool"),
         ({"numbers": ["acuracy"]}, UnknownName, r"'acuracy' is not known.*'accuracy'"),
         ({"numbers": ["banding: index"]}, UnknownName, r"of which there are none here"),

@@ -16,6 +16,7 @@ from typing import Any
 from microtome import catalog
 from microtome.analysis import build_analysis
 from microtome.errors import BadOption, UnknownName, did_you_mean
+from microtome.specimen.twins import check_twins
 from microtome.store import slug
 from microtome.training.recipe import TrainingRecipe, load_recipe, recipe_from
 
@@ -215,6 +216,8 @@ def _analysis(label: str, table: Any) -> MeasuredAnalysis:
             raise BadOption(
                 f"analyses.{label}: {key} is {value!r}; give {'a number' if kinds[key] is int else kinds[key].__name__}."
             )
+    if "twins" in own:
+        check_twins(own["twins"])
     own.setdefault("images", NO_IMAGES if entry.needs == "weights" else VALIDATION)
     return MeasuredAnalysis(label=label, analysis=entry.name, options=options, **own)
 
