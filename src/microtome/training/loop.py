@@ -84,8 +84,6 @@ class Loop:
         self.data, self.recipe, self.augmenter, self.layout, self.head = data, recipe, augmenter, layout, head
         self.steps = update_count(len(data), recipe.run)
         self.parameters = [parameter for parameter in raw.parameters() if parameter.requires_grad]
-        for group in self.groups():
-            group["peak"] = group["lr"]
 
     def groups(self) -> Iterator[dict[str, Any]]:
         """The parameter groups of all optimisers."""
@@ -133,7 +131,7 @@ class Loop:
         """One update; its mean loss over the images, NaN where loss or gradient is not finite."""
         choice, run = self.recipe.optimiser, self.recipe.run
         for group in self.groups():
-            group["lr"] = group["peak"] * self.rate(epoch, step) / choice.lr if choice.lr else 0.0
+            group["lr"] = self.rate(epoch, step)
         images = min(run.batch * run.accumulate, -(-len(self.data) // run.devices))
         parts = -(-images // run.batch)
         total = torch.zeros((), device=self.fabric.device)
