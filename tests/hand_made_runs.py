@@ -44,7 +44,10 @@ def write_run(run: PlannedRun, right: np.ndarray[Any, Any], index: float, **chan
         "state": "finished",
         "numbers": {"accuracy": accuracy, "banding: index[last]": {**accuracy, "value": index, "unit": "1", "better": ""}},
         "over_epochs": {"banding: index[last]": [[0, 0.0], [1, index / 2], [2, index]]},
-        "curves": [{"epoch": 1, "loss": 2.0, "validation_accuracy": 0.3}, {"epoch": 2, "loss": 1.5, "validation_accuracy": 0.5}],
+        "curves": [
+            {"epoch": 1, "loss": 2.0, "validation_accuracy": 0.3},
+            {"epoch": 2, "loss": 1.5, "validation_accuracy": 0.5},
+        ],
         "parameters": 1234,
         "judged": len(right),
         "skipped": [],

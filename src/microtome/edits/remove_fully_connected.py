@@ -41,7 +41,8 @@ class RemoveFullyConnected(Edit):
             return f"no layer is named; its fully connected layers before the head are {name_list(names, 12)}"
         for pattern in self.at:
             if not fnmatch.filter(names, pattern):
-                return f"no fully connected layer before its head is called '{pattern}'.{did_you_mean(pattern, names)} There are {', '.join(names)}"
+                near = did_you_mean(pattern, names) or f" There are {', '.join(names)}"
+                return f"no fully connected layer before its head is called '{pattern}'.{near}".rstrip(".")
         return ""
 
     def with_choices(self, specimen: Specimen) -> "RemoveFullyConnected":

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hand_made_runs import IMAGES, finished_runs, gates_experiment, write_run
 from scipy import stats
 
+from hand_made_runs import IMAGES, finished_runs, gates_experiment, write_run
 from microtome.training.experiment.run_plan import plan_runs
 from microtome.training.experiment.summary import ONE_SET, OTHER_SETS, summarise
 
@@ -21,7 +21,9 @@ def test_a_planted_effect_is_found_and_a_null_is_not(tmp_path: Path) -> None:
     assert null["verdict"] == "not significant" and null["over_images"][1] < 0 < null["over_images"][2]
     # The oracle: scipy's paired t-test over the seeds.
     value = {
-        (run["variant"], run["seed"]): run["numbers"]["accuracy"]["value"] for run in summary["runs"] if run["state"] == "finished"
+        (run["variant"], run["seed"]): run["numbers"]["accuracy"]["value"]
+        for run in summary["runs"]
+        if run["state"] == "finished"
     }
     first, second = ([value[name, seed] for seed in range(3)] for name in ("gates", "baseline"))
     oracle = stats.ttest_rel(first, second).confidence_interval(0.95)

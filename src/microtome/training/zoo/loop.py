@@ -23,9 +23,9 @@ from microtome.atomic_write import atomic_write
 from microtome.edit import apply_edits
 from microtome.errors import BadOption, CheckpointError, MissingExtra, option_name
 from microtome.opening.opening import open as open_specimen
+from microtome.training.renormalising import renormalise
 from microtome.training.zoo.data import TRAINING_SEED, SceneSeries, scene_series
 from microtome.training.zoo.recipes import ZooRecipe
-from microtome.training.renormalising import renormalise
 from microtome.training.zoo.teaching import TaughtNetwork, Teacher, prepare_student
 
 Progress = Callable[[dict[str, Any]], None]
