@@ -35,8 +35,8 @@ def gates_experiment(seeds: tuple[int, ...] = (0, 1, 2), validation: str = "scen
 def write_run(run: PlannedRun, right: np.ndarray[Any, Any], index: float, **changes: Any) -> None:
     """The files of a finished run: which of its images were right, and a banding index at its end and over epochs."""
     label = np.arange(len(right)) % 10
-    run.trained.mkdir(parents=True)
-    np.savez(run.trained / "answers.npz", predicted=np.where(right, label, (label + 1) % 10), label=label)
+    run.training_folder.mkdir(parents=True)
+    np.savez(run.training_folder / "answers.npz", predicted=np.where(right, label, (label + 1) % 10), label=label)
     accuracy = {"value": float(right.mean()), "low": None, "high": None, "unit": "fraction", "better": "higher"}
     result = {
         "recipe_digest": run.recipe.digest,

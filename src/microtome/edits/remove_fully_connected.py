@@ -1,4 +1,4 @@
-"""Removes fully connected layers before the head, and makes the next one anew for what it then gets.
+"""Removes fully connected layers before the head; the next one is made anew.
 
 A layer goes with the activation and the dropout that follow it. Where the next layer then gets another number of units, it is made
 anew with random first weights of the spread that the old ones had, so the network wants to be trained. Fully connected layers over tokens

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from hand_made_runs import gates_experiment
 
+from hand_made_runs import gates_experiment
 from microtome.errors import ImagesError
 from microtome.training.experiment import single_run
 from microtome.training.experiment.run_plan import FAILED, plan_runs
@@ -19,7 +19,9 @@ def test_an_unexpected_error_is_a_failure_with_its_traceback_in_a_log(tmp_path: 
     monkeypatch.setattr(single_run, "train", broken)
     run = plan_runs(gates_experiment(), tmp_path)[0]
     result = complete_run(gates_experiment(), run, lambda facts: None)
-    assert result["state"] == run.state() == FAILED and result["reason"].startswith("ZeroDivisionError: the third weight (traceback in")
+    assert result["state"] == run.state() == FAILED and result["reason"].startswith(
+        "ZeroDivisionError: the third weight (traceback in"
+    )
     assert "Traceback" in (run.folder / "run.log").read_text(encoding="utf-8")
     written = json.loads((run.folder / "result.json").read_text(encoding="utf-8"))
     assert written == result and written["recipe_digest"] == run.recipe.digest
@@ -31,7 +33,8 @@ def test_the_images_of_an_analysis(tmp_path: Path) -> None:
     assert validation is not None and training is not None and other is not None
     assert (len(validation), len(training), len(other)) == (20, 40, 7) and find_images("none", run) is None
     nothing = gates_experiment(
-        seeds=(0,), recipe={"network": {"name": "microtome:mini_vgg"}, "data": {"images": "scenes:40", "validation_fraction": 0}}
+        seeds=(0,),
+        recipe={"network": {"name": "microtome:mini_vgg"}, "data": {"images": "scenes:40", "validation_fraction": 0}},
     )
     with pytest.raises(ImagesError, match="baseline, seed 0 has no validation images"):
         find_images("validation", plan_runs(nothing, tmp_path)[0])

@@ -65,7 +65,7 @@ def test_images_that_differ_are_not_paired(tmp_path: Path) -> None:
     label = np.zeros(IMAGES, int)
     for run in runs:
         if run.variant.name == "gates":
-            np.savez(run.trained / "answers.npz", predicted=label, label=label)
+            np.savez(run.training_folder / "answers.npz", predicted=label, label=label)
     rows = summarise(own, runs)["differences"]
     assert rows[0]["no_image_interval"] == OTHER_SETS and rows[0]["over_images"] == [None] * 3
     assert rows[0]["verdict"] == "higher"  # seeds are paired all the same

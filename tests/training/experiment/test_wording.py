@@ -6,8 +6,8 @@ import pytest
 
 from microtome.training.experiment.wording import (
     changes_text,
+    experiment_headline,
     few_seeds_line,
-    headline,
     interval_text,
     number_text,
     per_cent_note,
@@ -36,7 +36,13 @@ def summary(verdict: str, over_seeds: list[float | None], seeds: int = 3) -> dic
         {"variant": "a very long name of gates", "number": "accuracy", "unit": "fraction", "over_seeds": over_seeds,
          "verdict": verdict},
     ]  # fmt: skip
-    return {"numbers": [{"name": "accuracy"}], "differences": rows, "seeds": list(range(seeds)), "reference": "baseline", "runs": []}
+    return {
+        "numbers": [{"name": "accuracy"}],
+        "differences": rows,
+        "seeds": list(range(seeds)),
+        "reference": "baseline",
+        "runs": [],
+    }
 
 
 @pytest.mark.parametrize(
@@ -48,7 +54,7 @@ def summary(verdict: str, over_seeds: list[float | None], seeds: int = 3) -> dic
     ],
 )
 def test_the_headline_tells_the_largest_difference(verdict: str, over_seeds: list[float | None], ending: str) -> None:
-    text = headline(summary(verdict, over_seeds))
+    text = experiment_headline(summary(verdict, over_seeds))
     assert text == f"accuracy of a very long name…: {ending}" and len(text.split()) <= 20
 
 

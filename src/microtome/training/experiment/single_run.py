@@ -38,7 +38,9 @@ def complete_run(experiment: Experiment, run: PlannedRun, tell: Tell) -> dict[st
     run.check_folder()
     write_json(run.folder / PROTOCOL, {"recipe_digest": run.recipe.digest, "recipe": run.recipe.json(), "run": run.name})
     try:
-        trained = train(run.recipe, run.trained, progress=lambda event: tell(event) if event.get("event") == "epoch" else None)
+        trained = train(
+            run.recipe, run.training_folder, progress=lambda event: tell(event) if event.get("event") == "epoch" else None
+        )
         content = _measure(experiment, run, trained)
     except MicrotomeError as error:
         return record_failure(run, str(error))

@@ -68,7 +68,7 @@ def _value_text(value: Any) -> str:
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 
-def headline(summary: Mapping[str, Any]) -> str:
+def experiment_headline(summary: Mapping[str, Any]) -> str:
     """One sentence of at most 20 words about the first number: the largest difference, with the verdict over seeds."""
     rows = [row for row in summary["differences"] if summary["numbers"] and row["number"] == summary["numbers"][0]["name"]]
     known = [row for row in rows if row["over_seeds"][0] is not None]
