@@ -65,8 +65,11 @@ DIMENSIONS = frozenset(
         "fraction",
         "twin",
         "candidate",
+<<<<<<< HEAD
         "variant",
         "seed",
+=======
+>>>>>>> train
         "epoch",
     ]
 )  # docs/glossary.md says what each stands for
