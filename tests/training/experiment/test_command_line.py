@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hand_made_runs import finished_runs
 
+from hand_made_runs import finished_runs
 from microtome.cli.experimenting import event_printer, experiment_command, parse_seeds
 from microtome.errors import BadOption, UnknownName
 from microtome.training.experiment.definition import load_experiment
