@@ -65,11 +65,8 @@ DIMENSIONS = frozenset(
         "fraction",
         "twin",
         "candidate",
-<<<<<<< HEAD
         "variant",
         "seed",
-=======
->>>>>>> train
         "epoch",
     ]
 )  # docs/glossary.md says what each stands for
