@@ -53,7 +53,13 @@ def test_planted_null_and_failing_variants(tmp_path: Path) -> None:
         },
     )
     events: list[RunEvent] = []
-    outcome = mt.run_experiment(experiment, tmp_path, listener=events.append)
+    pages: dict[tuple[str, str], bool] = {}
+
+    def listen(event: RunEvent) -> None:
+        events.append(event)
+        pages[event.kind, event.run] = (tmp_path / "report.html").exists()
+
+    outcome = mt.run_experiment(experiment, tmp_path, listener=listen)
     assert [name for name, _ in outcome.failed] == ["impossible, seed 0"]
     assert "nothing" in outcome.failed[0][1] and "Traceback" not in outcome.failed[0][1]
     rows = {(row["variant"], row["number"]): row for row in outcome.summary["differences"]}
@@ -69,6 +75,8 @@ def test_planted_null_and_failing_variants(tmp_path: Path) -> None:
         (card["analysis"], (card["origin"].get("specimen") or {}).get("name")) for card in report_bundle(tmp_path)["findings"]
     }
     assert {("experiment", None), ("banding", "baseline, seed 0"), ("accuracy", "same, seed 0")} <= shown
+    assert {("training", f"{name}, seed 0") for name in ("baseline", "no learning", "same")} <= shown
+    assert pages[("begun", "baseline, seed 0")] is False and pages[("begun", "same, seed 0")] is True  # it grows
 
     result = tmp_path / "runs" / "baseline" / "seed-0" / "result.json"
     before = result.stat().st_mtime_ns

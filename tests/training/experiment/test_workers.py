@@ -69,13 +69,13 @@ class FakeRay:
 
     def remote(self, **options: Any) -> Any:
         self.options = options
-        return lambda function: type("Task", (), {"remote": staticmethod(lambda *given: (given[1].name, function, given))})
+        return lambda _: type("Task", (), {"remote": staticmethod(lambda _, run: run.name)})
 
     def wait(self, left: list[Any], num_returns: int) -> Any:
         return left[:num_returns], left[num_returns:]
 
-    def get(self, reference: Any) -> None:
-        if reference[0] == self.broken:
+    def get(self, reference: str) -> None:
+        if reference == self.broken:
             raise self.exceptions.RayError("details\nThe worker died.")
 
 
