@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from microtome.scan import Pace as Pace
     from microtome.specimen import Recipe as Recipe
     from microtome.specimen import Specimen as Specimen
+    from microtome.training.recording import record as record
+    from microtome.training.train import train as train
     from microtome.training.experiment.run import run_experiment as run_experiment
 
 
@@ -36,6 +38,8 @@ _HOMES = {
     "MicrotomeError": "microtome.errors",
     "analyze": "microtome.runner",
     "slim": "microtome.export",
+    "train": "microtome.training.train",
+    "record": "microtome.training.recording",
     "param_groups": "microtome.instruments.weight_decay",
     "run_experiment": "microtome.training.experiment.run",
 }
@@ -54,8 +58,10 @@ __all__ = [
     "numerics",
     "open",
     "param_groups",
+    "record",
     "run_experiment",
     "slim",
+    "train",
 ]
 
 

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from shell import call
 
 from microtome.cli import training as verb
 from microtome.training import train as lab
+from shell import call
 
 SMALL = ("--epochs", "2", "--set", "data.size=16", "--set", "run.batch=16")
 WORDS = ("tiny_trainables:conv_net", "scenes:40,size=16")
@@ -27,8 +27,12 @@ def test_a_training_prints_its_epochs_and_leaves_a_report(tmp_path: Path) -> Non
 
 def test_a_file_gives_the_recipe_and_words_and_set_replace_its_values(tmp_path: Path) -> None:
     file = tmp_path / "r.toml"
-    file.write_text('[network]\nname = "mini_vgg"\n[data]\nimages = "scenes:40,size=16"\nsize = 16\n[run]\nepochs = 7\nbatch = 16\n')
-    recipe = verb._recipe((str(file),), {"recipe": None, "changes": ("optimiser.lr=0.5",), "epochs": 1, "threads": 2, "count": None})
+    file.write_text(
+        '[network]\nname = "mini_vgg"\n[data]\nimages = "scenes:40,size=16"\nsize = 16\n[run]\nepochs = 7\nbatch = 16\n'
+    )
+    recipe = verb._recipe(
+        (str(file),), {"recipe": None, "changes": ("optimiser.lr=0.5",), "epochs": 1, "threads": 2, "count": None}
+    )
     assert (recipe.network.name, recipe.optimiser.lr, recipe.run.epochs, recipe.run.threads) == ("mini_vgg", 0.5, 1, 2)
     given = {"recipe": str(file), "changes": (), "epochs": None, "threads": None, "count": None}
     recipe = verb._recipe(WORDS, given)

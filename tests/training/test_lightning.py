@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_trainables import conv_net
 from torch import nn
 
 import microtome as mt
 from microtome.errors import BadOption, MissingExtra
+from tiny_trainables import conv_net
 
 IMAGES = mt.Images.scenes(12, size=16)
 

@@ -24,7 +24,15 @@ def linear_recipe(**run: Any) -> TrainingRecipe:
             "network": {"name": "tiny_trainables:linear_net"},
             "data": {"images": "scenes:32,size=16", "size": 16, "validation_fraction": 0.0},
             "augmentation": STILL,
-            "optimiser": {"name": "sgd", "lr": 0.02, "momentum": 0.9, "weight_decay": 0.1, "schedule": "constant", "warmup": 0, "clip": 0},
+            "optimiser": {
+                "name": "sgd",
+                "lr": 0.02,
+                "momentum": 0.9,
+                "weight_decay": 0.1,
+                "schedule": "constant",
+                "warmup": 0,
+                "clip": 0,
+            },
             "run": {"epochs": 2, "batch": 32, **run},
         }
     )

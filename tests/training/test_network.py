@@ -22,7 +22,9 @@ def test_the_head_has_an_output_for_each_class_and_the_seed_draws_the_weights() 
 def test_layers_that_edits_bring_are_drawn_by_the_seed_too() -> None:
     choice = NetworkChoice(name="mini_resnet", edits=("squeeze_excitation:ratio=8,start=random",))
     one, other = (open_network(choice, 10, seed, 32).net for seed in (0, 1))
-    gates = [name for name, _ in one.named_parameters() if name not in dict(mt.open("mini_resnet", None).net.named_parameters())]
+    gates = [
+        name for name, _ in one.named_parameters() if name not in dict(mt.open("mini_resnet", None).net.named_parameters())
+    ]
     assert gates
     differ = [not torch.equal(one.get_parameter(name), other.get_parameter(name)) for name in gates if name.endswith("weight")]
     assert any(differ)
@@ -49,7 +51,9 @@ def test_a_factory_without_the_option_must_fit_by_itself() -> None:
 def test_a_size_that_the_network_cannot_take_is_one_sentence() -> None:
     with pytest.raises(BadOption) as raised:
         open_network(NetworkChoice(name="timm:vit_tiny_patch16_224"), 3, 0, 64)
-    assert "does not take images of 64 x 64 px: it runs on 224 x 224 px; give that as data.size, or the option" in str(raised.value)
+    assert "does not take images of 64 x 64 px: it runs on 224 x 224 px; give that as data.size, or the option" in str(
+        raised.value
+    )
     assert "\n" not in str(raised.value)
 
 
@@ -70,7 +74,7 @@ def test_a_frozen_network_trains_its_head_alone() -> None:
 
 def test_a_file_is_opened_by_itself_or_by_the_name_of_its_network(tmp_path: Path) -> None:
     for name, size in (("mini_resnet", 32), ("tiny_trainables:conv_net", 16)):
-        specimen = replace(open_network(NetworkChoice(name=name), 5, 0, size), names=(tuple('abcde'), None))
+        specimen = replace(open_network(NetworkChoice(name=name), 5, 0, size), names=(tuple("abcde"), None))
         path = specimen.save(tmp_path / "a.safetensors")
         again = reopen(NetworkChoice(name=name), {"num_classes": 5}, path)
         assert again.digest() == specimen.digest()

@@ -52,7 +52,9 @@ def test_the_auditor_gives_its_own_groups() -> None:
     specimen = mt.open("microtome:mini_resnet", None)
     ours = parameter_groups(specimen, OptimiserChoice(weight_decay=0.05, decay="auditor"))
     theirs = param_groups(specimen, 0.05)
-    assert [[id(each) for each in group["params"]] for group in ours] == [[id(each) for each in group["params"]] for group in theirs]
+    assert [[id(each) for each in group["params"]] for group in ours] == [
+        [id(each) for each in group["params"]] for group in theirs
+    ]
     assert [group["weight_decay"] for group in ours] == [group["weight_decay"] for group in theirs]
 
 

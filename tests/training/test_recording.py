@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_trainables import conv_net
 from torch.nn import functional
 
 import microtome as mt
 from microtome.errors import BadOption, UnknownName
 from microtome.finding import Finding
 from microtome.training.recording import record
+from tiny_trainables import conv_net
 
 IMAGES = mt.Images.scenes(12, size=16)
 RECIPE = {"size": 16, "crop": 1.0}

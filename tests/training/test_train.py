@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from killed_training import small_recipe
 from safetensors.torch import load_file
 
 import microtome as mt
+from killed_training import small_recipe
 from microtome.errors import BadOption, CheckpointError, SpecimenError, WriteError
 from microtome.finding import Finding
 from microtome.training import state as states
@@ -39,9 +39,9 @@ def equal_weights(one: Path, other: Path) -> bool:
 
 def test_a_training_killed_at_any_update_goes_on_to_the_same_weights(whole: training.TrainedRun, tmp_path: Path) -> None:
     updates = random.randrange(1, 12)  # any: the sentence below names it
-    died = subprocess.run([sys.executable, HERE.parent / "killed_training.py", tmp_path, str(updates)], check=False, env=dict(os.environ) | {
-        "PYTHONPATH": os.pathsep.join(map(str, filter(None, sys.path)))
-    })  # fmt: skip
+    path = os.pathsep.join(filter(None, sys.path))
+    command = [sys.executable, HERE.parent / "killed_training.py", tmp_path, str(updates)]
+    died = subprocess.run(command, check=False, env={**os.environ, "PYTHONPATH": path})
     assert died.returncode == -signal.SIGKILL
     assert not (tmp_path / "weights.safetensors").exists()
     again = train(small_recipe(), tmp_path, device="cpu")
@@ -131,7 +131,12 @@ def test_only_the_head_is_trained_and_norms_keep_their_statistics(tmp_path: Path
 
 def test_pixels_are_learned_where_images_have_masks(tmp_path: Path) -> None:
     recipe = small_recipe().with_changes(
-        {"network.name": "tiny_trainables:map_net", "augmentation.mixup": 0, "augmentation.crop_scale": [0.5, 1.0], "optimiser.lr": 0.03}
+        {
+            "network.name": "tiny_trainables:map_net",
+            "augmentation.mixup": 0,
+            "augmentation.crop_scale": [0.5, 1.0],
+            "optimiser.lr": 0.03,
+        }
     )
     run = train(recipe, tmp_path)
     assert run.curves[-1]["loss"] < 0.8 * run.curves[0]["loss"]
@@ -140,7 +145,9 @@ def test_pixels_are_learned_where_images_have_masks(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_not_finite_names_the_last_good_checkpoint(tmp_path: Path) -> None:
-    recipe = small_recipe().with_changes({"network.name": "tiny_trainables:explosive_net", "optimiser.lr": 100.0, "run.epochs": 4})
+    recipe = small_recipe().with_changes(
+        {"network.name": "tiny_trainables:explosive_net", "optimiser.lr": 100.0, "run.epochs": 4}
+    )
     with pytest.raises(SpecimenError) as raised:
         train(recipe, tmp_path)
     kept = sorted((tmp_path / "checkpoints").iterdir())[-1]
@@ -156,6 +163,7 @@ def test_a_full_disk_is_one_sentence_and_the_run_goes_on_later(
         def __init__(self, *_: Any) -> None: ...
         def __enter__(self) -> Any:
             raise WriteError("state.pt cannot be written (No space left on device). Free some space.")
+
         def __exit__(self, *_: Any) -> None: ...
 
     with monkeypatch.context() as patch:

@@ -16,7 +16,11 @@ def write_run(folder: Path, epochs: int, weights: bool = True) -> None:
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     for epoch in (0, 1, 2, 16):
         (folder / "checkpoints" / f"epoch-{epoch:03d}.safetensors").touch()
-    content = {"digest": RECIPE.digest, "curves": [{"epoch": number + 1} for number in range(epochs)], "options": {"num_classes": 3}}
+    content = {
+        "digest": RECIPE.digest,
+        "curves": [{"epoch": number + 1} for number in range(epochs)],
+        "options": {"num_classes": 3},
+    }
     (folder / "training.json").write_text(json.dumps(content))
     (folder / "weights.safetensors").touch() if weights else (folder / "weights.safetensors").unlink(missing_ok=True)
 

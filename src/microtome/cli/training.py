@@ -33,14 +33,22 @@ with the same command, to the same weights.
 
 @click.command("train", help=TRAIN_HELP, short_help="Train a network on labelled images, or a shipped network again.")
 @click.argument("words", nargs=-1, required=True, metavar="SPECIMEN IMAGES | FILE.toml | NAME")
-@click.option("--out", default="training", show_default=True, help="Folder for weights, checkpoints, curves and the resume state.")
+@click.option(
+    "--out", default="training", show_default=True, help="Folder for weights, checkpoints, curves and the resume state."
+)
 @click.option("--recipe", help="TOML file with the recipe; SPECIMEN and IMAGES replace what it names.")
-@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Other value for a key of the recipe: optimiser.lr=0.01.")
+@click.option(
+    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Other value for a key of the recipe: optimiser.lr=0.01."
+)
 @click.option("--epochs", type=click.IntRange(min=1), help="Number of epochs; the recipe's by default.")
-@click.option("--count", type=click.IntRange(min=64), help="Number of training scenes of a shipped network; its recipe's by default.")
+@click.option(
+    "--count", type=click.IntRange(min=64), help="Number of training scenes of a shipped network; its recipe's by default."
+)
 @arguments.THREADS
 @arguments.DEVICE
-@click.option("--tensorboard", is_flag=True, help="Write the curves for TensorBoard too (pip install 'microtome[tensorboard]').")
+@click.option(
+    "--tensorboard", is_flag=True, help="Write the curves for TensorBoard too (pip install 'microtome[tensorboard]')."
+)
 @arguments.JSON
 @arguments.QUIET
 def train_command(words: tuple[str, ...], **given: Any) -> int:
@@ -63,7 +71,9 @@ def _train_shipped(name: str, given: dict[str, Any]) -> int:
     if name not in networks.SHIPPED and (":" in name or Path(name).suffix):
         raise UsageError(f"'{name}' has no images to learn; write microtome train {name} IMAGES --out DIR.")
     if given["changes"]:
-        raise UsageError(f"--set changes a recipe, and '{name}' alone is trained by its own; write microtome train {name} IMAGES.")
+        raise UsageError(
+            f"--set changes a recipe, and '{name}' alone is trained by its own; write microtome train {name} IMAGES."
+        )
     from microtome.training.zoo.command import main as run
 
     words = [name, "--out", given["out"], "--threads", str(given["threads"] or 1)]

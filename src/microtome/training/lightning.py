@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from microtome._torchvision import torchvision
 from microtome.errors import BadOption, MissingExtra
 from microtome.images import Images
 from microtome.training.recording import Recorder, record
@@ -18,6 +19,7 @@ def callback_class() -> type[Any]:
 
     Raises: MissingExtra where there is none.
     """
+    torchvision()  # Lightning imports it directly, which only works once the door has been opened
     for name in sorted(PACKAGES, key=lambda name: name not in sys.modules):
         try:
             return importlib.import_module(name).Callback

@@ -101,7 +101,11 @@ def _require_run(specimen: Specimen, size: int) -> None:
     except SpecimenError as error:
         rows, cols = specimen.recipe.size
         reason, _, other = str(error).partition(": it runs on ")
-        wanted = f"it runs on {other.partition(';')[0]}; give that as data.size" if other else f"{reason.rstrip('.')}; give another data.size"
+        wanted = (
+            f"it runs on {other.partition(';')[0]}; give that as data.size"
+            if other
+            else f"{reason.rstrip('.')}; give another data.size"
+        )
         raise BadOption(
             f"{specimen.name} does not take images of {rows} x {cols} px: {wanted}"
             + (", or the option of its factory for the size, such as network.options.img_size" if size else "")

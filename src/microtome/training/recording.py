@@ -1,9 +1,9 @@
 """Findings recorded while somebody else's loop trains: checkpoints kept, analyses measured on copies, one report that grows.
 
-    recorder = microtome.record(net, images, every=2, analyses=["weights", "evolution"], out="recorded")
-    for epoch in range(epochs):
-        ...                       # your own training
-        recorder.step(epoch + 1)
+recorder = microtome.record(net, images, every=2, analyses=["weights", "evolution"], out="recorded")
+for epoch in range(epochs):
+    ...                       # your own training
+    recorder.step(epoch + 1)
 """
 
 from collections.abc import Mapping, Sequence
