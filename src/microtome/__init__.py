@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from microtome.scan import Pace as Pace
     from microtome.specimen import Recipe as Recipe
     from microtome.specimen import Specimen as Specimen
+    from microtome.training.experiment.run import run_experiment as run_experiment
     from microtome.training.recording import record as record
     from microtome.training.train import train as train
-    from microtome.training.experiment.run import run_experiment as run_experiment
 
 
 _HOMES = {
