@@ -30,7 +30,7 @@ def test_a_killed_process_costs_its_own_run(tmp_path: Path) -> None:
 
     def listen(event: RunEvent) -> None:
         events.append(event)
-        if event.kind == "begun" and event.run == runs[0].name:
+        if event.run == runs[0].name and "process" in event.facts:
             os.kill(event.facts["process"], signal.SIGKILL)
 
     work_off(experiment, runs, 2, listen)
