@@ -33,7 +33,6 @@ ELSEWHERE = {
     "cli/verbs.py": ("cli/test_cli.py", "glue"),
     "networks/__init__.py": ("networks/test_mini.py", "the registry"),
     "numerics/__init__.py": ("numerics/transferability/test_evidence.py", "the one public name"),
-    "training/__main__.py": ("training/zoo/test_command.py", "the command"),
 }
 
 # Tests that mirror no one module: a file, or a folder with its slash, and why.

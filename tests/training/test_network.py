@@ -8,7 +8,7 @@ import torch
 
 import microtome as mt
 from microtome.errors import BadOption
-from microtome.training.network import freeze_all_but, gives_maps, open_network, reopen, train_mode
+from microtome.training.network import freeze_all_but, predicts_pixels, open_network, open_trained, train_mode
 from microtome.training.recipe import NetworkChoice
 
 
@@ -58,8 +58,8 @@ def test_a_size_that_the_network_cannot_take_is_one_sentence() -> None:
 
 
 def test_networks_for_pixels_are_known() -> None:
-    assert gives_maps(NetworkChoice(name="tiny_trainables:map_net"), 0, 16)
-    assert not gives_maps(NetworkChoice(name="tiny_trainables:conv_net"), 0, 16)
+    assert predicts_pixels(NetworkChoice(name="tiny_trainables:map_net"), 0, 16)
+    assert not predicts_pixels(NetworkChoice(name="tiny_trainables:conv_net"), 0, 16)
 
 
 def test_a_frozen_network_trains_its_head_alone() -> None:
@@ -76,6 +76,6 @@ def test_a_file_is_opened_by_itself_or_by_the_name_of_its_network(tmp_path: Path
     for name, size in (("mini_resnet", 32), ("tiny_trainables:conv_net", 16)):
         specimen = replace(open_network(NetworkChoice(name=name), 5, 0, size), names=(tuple("abcde"), None))
         path = specimen.save(tmp_path / "a.safetensors")
-        again = reopen(NetworkChoice(name=name), {"num_classes": 5}, path)
+        again = open_trained(NetworkChoice(name=name), {"num_classes": 5}, path)
         assert again.digest() == specimen.digest()
         assert (again.recipe, again.labels) == (specimen.recipe, tuple("abcde"))

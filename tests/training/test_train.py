@@ -97,7 +97,7 @@ def test_a_finished_training_returns_at_once_and_another_recipe_is_refused(whole
 
 def test_it_can_be_left_after_some_epochs_and_goes_on(whole: training.TrainedRun, tmp_path: Path) -> None:
     first = train(small_recipe(), tmp_path, stop_after=1, device="cpu")
-    assert (len(first.curves), first.finished) == (1, False)
+    assert (len(first.curves), first.is_finished) == (1, False)
     assert equal_weights(first.weights, whole.checkpoints[1])
     assert equal_weights(train(small_recipe(), tmp_path, device="cpu").weights, whole.weights)
 

@@ -56,8 +56,8 @@ class RecordFindings(_Callback):
     def _network(self, pl_module: Any) -> nn.Module:
         if not self.attribute:
             return pl_module
-        found = getattr(pl_module, self.attribute, None)
-        if not isinstance(found, nn.Module):
+        network = getattr(pl_module, self.attribute, None)
+        if not isinstance(network, nn.Module):
             names = ", ".join(name for name, _ in pl_module.named_children())
             raise BadOption(f"The module has no network '{self.attribute}'; it has {names}.")
-        return found
+        return network

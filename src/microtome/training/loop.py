@@ -24,7 +24,7 @@ from microtome.training.network import train_mode
 from microtome.training.optimisers import rate_factor
 from microtome.training.recipe import RunChoice, TrainingRecipe
 from microtome.training.renormalising import renormalise
-from microtome.training.state import Progressed
+from microtome.training.state import RunProgress
 
 Sentence = Callable[[int, int], str]  # of (epoch, step): what to say where the loss is not finite
 
@@ -95,26 +95,26 @@ class Loop:
         choice = self.recipe.optimiser
         return choice.lr * rate_factor(choice, epoch * self.steps + step, self.recipe.run.epochs * self.steps)
 
-    def train_epoch(self, progressed: Progressed, complaint: Sentence, after: Callable[[], None]) -> float:
-        """The mean loss of the present epoch, from the update on at which `progressed` is; `after` is called behind each.
+    def train_epoch(self, progress: RunProgress, complaint: Sentence, after: Callable[[], None]) -> float:
+        """The mean loss of the present epoch, from the update on at which `progress` is; `after` is called behind each.
 
         Raises: SpecimenError where a loss or gradient is NaN or infinite, with the sentence that `complaint` makes.
         """
         train_mode(self.raw, self.head)
-        order = np.random.default_rng([self.recipe.run.seed, progressed.epoch, 3]).permutation(len(self.data))
+        order = np.random.default_rng([self.recipe.run.seed, progress.epoch, 3]).permutation(len(self.data))
         waiting = prefetch(
             lambda chosen, _: self._read(chosen),
-            (part for step in range(progressed.step, self.steps) for part in self._parts(order, step)),
+            (part for step in range(progress.step, self.steps) for part in self._parts(order, step)),
         )
-        for step in range(progressed.step, self.steps):
-            with seed_generators(step_seed(self.recipe.run.seed, progressed.epoch, step, self.fabric.global_rank)):
-                loss = self._update(waiting, progressed.epoch, step)
+        for step in range(progress.step, self.steps):
+            with seed_generators(step_seed(self.recipe.run.seed, progress.epoch, step, self.fabric.global_rank)):
+                loss = self._update(waiting, progress.epoch, step)
             if not math.isfinite(loss):
-                raise SpecimenError(complaint(progressed.epoch, step))
-            progressed.loss_sum += loss
-            progressed.step = step + 1
+                raise SpecimenError(complaint(progress.epoch, step))
+            progress.loss_sum += loss
+            progress.step = step + 1
             after()
-        return progressed.loss_sum / self.steps
+        return progress.loss_sum / self.steps
 
     def _parts(self, order: Places, step: int) -> list[Places]:
         """The places of this process in that update, one part for each forward pass."""

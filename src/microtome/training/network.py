@@ -18,7 +18,7 @@ EDIT_SEED = 1_000_003  # added to the seed, so that new layers do not repeat the
 LIBRARIES = ("microtome", "timm", "torchvision")  # whose factories take num_classes
 
 
-def gives_maps(choice: NetworkChoice, seed: int = 0, size: int = 0) -> bool:
+def predicts_pixels(choice: NetworkChoice, seed: int = 0, size: int = 0) -> bool:
     """Whether the network gives a class for every pixel."""
     specimen = _open(replace(choice, weights="none"), choice.classes or 2, seed, size)
     _require_run(specimen, size)
@@ -121,7 +121,7 @@ def _output_count(specimen: Specimen) -> int:
         return int(specimen.pick(specimen.net(specimen.noise(1))).shape[1])
 
 
-def reopen(choice: NetworkChoice, options: dict[str, Any], path: Path) -> Specimen:
+def open_trained(choice: NetworkChoice, options: dict[str, Any], path: Path) -> Specimen:
     """The trained network of a recipe from its file."""
     header = saved.read_network_header(path)
     if str(header["built"]["what"]).partition(":")[0] in saved.LIBRARY_SOURCES:

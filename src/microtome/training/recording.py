@@ -60,9 +60,9 @@ class Recorder:
 
     def due(self, epoch: int) -> bool:
         """Whether that epoch is recorded."""
-        if self.every == "powers":
-            return epoch.bit_count() <= 1
-        return epoch % self.every == 0
+        if isinstance(self.every, int):
+            return epoch % self.every == 0
+        return epoch.bit_count() <= 1
 
     def step(self, epoch: int) -> list[Finding]:
         """Record the epoch if it is due: its weights, and what the analyses find; the findings, none if it is not due.

@@ -23,7 +23,7 @@ from microtome.training.augmenting import Augmenter
 from microtome.training.curves import ANALYSIS, TensorBoardLog, save_curves, write_log
 from microtome.training.data import TrainingData, open_training_data
 from microtome.training.loop import Clock, Loop, make_fabric
-from microtome.training.network import freeze_all_but, gives_maps, open_network
+from microtome.training.network import freeze_all_but, predicts_pixels, open_network
 from microtome.training.optimisers import make_optimisers
 from microtome.training.recipe import TrainingRecipe, load_recipe, recipe_from
 from microtome.training.state import STATE_FILE, load_state, save_state
@@ -74,7 +74,7 @@ class _Training:
         self.tensorboard: TensorBoardLog | None = None
         raw = self.specimen.net
         edits = [f"Edited: {change.line}" for change in self.specimen.edits]
-        self.header = {**self.specimen._header(), "remarks": edits}
+        self.header: dict[str, Any] = {**self.specimen._header(), "remarks": edits}
         self.layout = input_layout(raw)
         self.head = self._frozen_head()
         optimisers = make_optimisers(self.specimen, recipe.optimiser)
@@ -82,7 +82,7 @@ class _Training:
         if len(kernels) > 1:
             raw.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
             self.layout = torch.channels_last
-        self.progressed = load_state(folder / STATE_FILE, self.key, raw, optimisers)
+        self.state = load_state(folder / STATE_FILE, self.key, raw, optimisers)
         net = torch.compile(raw) if recipe.run.compile else raw
         net, *running = self.fabric.setup(net, *optimisers)
         channels = self.specimen.recipe.channels
@@ -95,7 +95,7 @@ class _Training:
     def run(self, stop_after: int | None, tensorboard: bool) -> TrainedRun:
         """Train the remaining epochs; the run."""
         if tensorboard and self.fabric.is_global_zero:
-            self.tensorboard = TensorBoardLog(self.folder, self.progressed.epoch)
+            self.tensorboard = TensorBoardLog(self.folder, self.state.epoch)
         try:
             return self._run(stop_after)
         finally:
@@ -106,7 +106,7 @@ class _Training:
         if self.fabric.is_global_zero:
             self.folder.mkdir(parents=True, exist_ok=True)
             sweep_leftovers(self.folder)
-        state = self.progressed
+        state = self.state
         if state.epoch == state.step == 0:
             self._save_weights(self.folder / CHECKPOINTS / "epoch-000.safetensors")
         last = self.recipe.run.epochs if stop_after is None else min(stop_after, self.recipe.run.epochs)
@@ -153,7 +153,7 @@ class _Training:
         return head
 
     def _after_update(self) -> None:
-        state = self.progressed
+        state = self.state
         epochs = self.recipe.run.epochs
         done = state.epoch * self.loop.steps + state.step
         total = epochs * self.loop.steps
@@ -163,7 +163,7 @@ class _Training:
 
     def _end_epoch(self, loss: float, answers: Answers | None) -> None:
         """Write what an epoch leaves: log, checkpoint, and last the state."""
-        state = self.progressed
+        state = self.state
         row: dict[str, Any] = {
             "epoch": state.epoch + 1,
             "loss": loss,
@@ -186,14 +186,14 @@ class _Training:
         self.progress({"event": "epoch", "epochs": self.recipe.run.epochs, **row})
 
     def _write_curves(self, answers: Answers | None) -> None:
-        rows = self.progressed.curves
+        rows = self.state.curves
         if self.fabric.is_global_zero and rows:
             write_log(self.folder, rows)
             specimen = {**self.source["specimen"], **self._weights_facts()}
             save_curves(self.folder, rows, {**self.source, "specimen": specimen}, answers)
 
     def _weights_facts(self) -> dict[str, Any]:
-        epoch = self.progressed.epoch
+        epoch = self.state.epoch
         return {"weights": f"trained for {epoch} epochs (seed {self.recipe.run.seed})", "trained": epoch > 0}
 
     def _validate(self) -> Answers | None:
@@ -218,7 +218,7 @@ class _Training:
 
     def _save_state(self) -> None:
         if self.fabric.is_global_zero:
-            save_state(self.folder / STATE_FILE, self.key, self.specimen.net, self.loop.optimisers, self.progressed)
+            save_state(self.folder / STATE_FILE, self.key, self.specimen.net, self.loop.optimisers, self.state)
         self.clock.restart()
 
     def _save_weights(self, path: Path) -> None:
@@ -235,7 +235,7 @@ class _Training:
             content = {
                 "recipe": self.recipe.json(),
                 "digest": self.recipe.digest,
-                "curves": self.progressed.curves,
+                "curves": self.state.curves,
                 "options": self.header["built"]["options"],
                 "classes": list(self.data.classes),
                 "images": {"training": len(self.data.training), "validation": len(self.data.validation or ())},
@@ -248,7 +248,7 @@ class _Training:
 def open_parts(recipe: TrainingRecipe) -> tuple[TrainingData, Specimen]:
     """The images and the network of a recipe, fitted to each other."""
     seed, size = recipe.run.seed, recipe.data.size
-    segments = gives_maps(recipe.network, seed, size)
+    segments = predicts_pixels(recipe.network, seed, size)
     data = open_training_data(recipe.data, seed, segments=segments)
     specimen = open_network(recipe.network, len(data.classes) + segments, seed, size)
     if reason := data.training.images.misfit(specimen.recipe.channels):

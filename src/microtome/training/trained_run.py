@@ -7,7 +7,7 @@ from typing import Any
 
 from microtome.errors import CheckpointError, option_name
 from microtome.specimen import Specimen
-from microtome.training.network import reopen
+from microtome.training.network import open_trained
 from microtome.training.recipe import TrainingRecipe
 
 RUN_FILE = "training.json"
@@ -42,13 +42,13 @@ class TrainedRun:
         return {int(file.stem.removeprefix("epoch-")): file for file in files}
 
     @property
-    def finished(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether all epochs are done."""
         return len(self.curves) == self.recipe.run.epochs
 
     def specimen(self) -> Specimen:
         """The trained network, opened."""
-        return reopen(self.recipe.network, self.options, self.weights)
+        return open_trained(self.recipe.network, self.options, self.weights)
 
 
 def finished_run(folder: Path, recipe: TrainingRecipe) -> TrainedRun | None:
@@ -62,4 +62,4 @@ def finished_run(folder: Path, recipe: TrainingRecipe) -> TrainedRun | None:
             f"'{folder}' holds a training by another recipe; give another {option_name('out')}, or remove that folder to start again."
         )
     run = TrainedRun(folder, recipe, content["curves"], content["options"])
-    return run if run.finished and run.weights.is_file() else None
+    return run if run.is_finished and run.weights.is_file() else None
