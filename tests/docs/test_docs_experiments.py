@@ -1,11 +1,12 @@
 """The experiments beside the package: every file can be run, and every committed result is of the protocol that its file has today."""
 
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from microtome.training.experiment.definition import load_experiment
+from microtome.training.experiment.definition import load_experiment, read_experiment
 from microtome.training.experiment.markdown_page import markdown_page
 from microtome.training.experiment.run_plan import FINISHED
 from microtome.training.network import open_network
@@ -20,6 +21,15 @@ def test_the_earlier_scripts_have_files() -> None:
         path.stem for path in FILES
     }
     assert not list((ROOT / "experiments").glob("*.py")) and {path.stem for path in RESULTS} <= {path.stem for path in FILES}
+
+
+def test_the_example_of_the_guide_can_be_run() -> None:
+    text = (ROOT / "docs" / "own_experiment.md").read_text(encoding="utf-8")
+    experiment = read_experiment(tomllib.loads(text.partition("```toml\n")[2].partition("```")[0]))
+    assert [variant.name for variant in experiment.variants] == ["baseline", "gates", "gates, twice the rate"]
+    for variant in experiment.variants:
+        recipe = experiment.variant_recipe(variant, 0)
+        assert open_network(recipe.network, 10, 0, recipe.data.size).outputs == 10
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -55,7 +55,7 @@ def summary(verdict: str, over_seeds: list[float | None], seeds: int = 3) -> dic
 )
 def test_the_headline_tells_the_largest_difference(verdict: str, over_seeds: list[float | None], ending: str) -> None:
     text = experiment_headline(summary(verdict, over_seeds))
-    assert text == f"accuracy of a very long name…: {ending}" and len(text.split()) <= 20
+    assert text == f"Accuracy of a very long name…: {ending}" and len(text.split()) <= 20
 
 
 def test_notes_stand_only_where_they_are_true() -> None:
