@@ -70,6 +70,13 @@ def test_two_parts_of_sixteen_are_a_batch_of_thirty_two(tmp_path: Path) -> None:
     assert float((whole["1.weight"] - apart["1.weight"]).abs().max()) > 1e-4  # twice as many updates are another thing
 
 
+def test_a_batch_larger_than_the_images_is_all_of_them_also_in_uneven_parts(tmp_path: Path) -> None:
+    whole = load_file(train(linear_recipe(), tmp_path / "whole").weights)
+    for batch, accumulate in ((500, 1), (20, 2)):  # 32 images: 32 at once, or 20 and 12
+        run = train(linear_recipe(batch=batch, accumulate=accumulate), tmp_path / str(batch))
+        assert max(float((whole[name] - value).abs().max()) for name, value in load_file(run.weights).items()) < 1e-6
+
+
 def test_clipping_bounds_the_first_update_and_a_radius_the_filters(tmp_path: Path) -> None:
     recipe = linear_recipe(epochs=1).with_changes({"optimiser.clip": 0.001, "optimiser.weight_decay": 0})
     run = train(recipe, tmp_path / "clipped")

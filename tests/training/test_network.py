@@ -8,7 +8,7 @@ import torch
 
 import microtome as mt
 from microtome.errors import BadOption
-from microtome.training.network import freeze_all_but, predicts_pixels, open_network, open_trained, train_mode
+from microtome.training.network import freeze_all_but, open_network, open_trained, predicts_pixels, train_mode
 from microtome.training.recipe import NetworkChoice
 
 

@@ -44,7 +44,9 @@ with the same command, to the same weights.
 @click.option(
     "--count", type=click.IntRange(min=64), help="Number of training scenes of a shipped network; its recipe's by default."
 )
-@arguments.THREADS
+@click.option(
+    "--threads", type=click.IntRange(min=1), help="CPU threads; 1 by default, so that equal runs are equal to the bit."
+)
 @arguments.DEVICE
 @click.option(
     "--tensorboard", is_flag=True, help="Write the curves for TensorBoard too (pip install 'microtome[tensorboard]')."

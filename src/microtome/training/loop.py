@@ -7,6 +7,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,8 @@ class Loop:
         self.fabric, self.net, self.raw, self.optimisers = fabric, net, raw, optimisers
         self.data, self.recipe, self.augmenter, self.layout, self.head = data, recipe, augmenter, layout, head
         self.steps = update_count(len(data), recipe.run)
+        if len(data) < recipe.run.devices:
+            raise BadOption(f"There are {len(data)} images for {recipe.run.devices} processes; set run.devices = 1.")
         self.parameters = [parameter for parameter in raw.parameters() if parameter.requires_grad]
 
     def groups(self) -> Iterator[dict[str, Any]]:
@@ -102,26 +105,32 @@ class Loop:
         """
         train_mode(self.raw, self.head)
         order = np.random.default_rng([self.recipe.run.seed, progress.epoch, 3]).permutation(len(self.data))
-        waiting = prefetch(
+        waiting: Any = prefetch(
             lambda chosen, _: self._read(chosen),
             (part for step in range(progress.step, self.steps) for part in self._parts(order, step)),
         )
-        for step in range(progress.step, self.steps):
-            with seed_generators(step_seed(self.recipe.run.seed, progress.epoch, step, self.fabric.global_rank)):
-                loss = self._update(waiting, progress.epoch, step)
-            if not math.isfinite(loss):
-                raise SpecimenError(complaint(progress.epoch, step))
-            progress.loss_sum += loss
-            progress.step = step + 1
-            after()
+        with closing(waiting):
+            for step in range(progress.step, self.steps):
+                with seed_generators(step_seed(self.recipe.run.seed, progress.epoch, step, self.fabric.global_rank)):
+                    loss = self._update(waiting, progress.epoch, step)
+                if not math.isfinite(loss):
+                    raise SpecimenError(complaint(progress.epoch, step))
+                progress.loss_sum += loss
+                progress.step = step + 1
+                after()
         return progress.loss_sum / self.steps
 
     def _parts(self, order: Places, step: int) -> list[Places]:
         """The places of this process in that update, one part for each forward pass."""
         run = self.recipe.run
-        whole = run.batch * run.accumulate * run.devices
-        own = order[step * whole : (step + 1) * whole][self.fabric.global_rank :: run.devices]
+        count = self._images_per_update()
+        own = order[step * count : (step + 1) * count][self.fabric.global_rank :: run.devices]
         return [own[start : start + run.batch] for start in range(0, len(own), run.batch)]
+
+    def _images_per_update(self) -> int:
+        """The images of one update, of all processes together."""
+        run = self.recipe.run
+        return min(run.batch * run.accumulate * run.devices, len(self.data))
 
     def _read(self, chosen: Places) -> tuple[Tensor, Tensor]:
         framing = self.augmenter.framing
@@ -132,13 +141,13 @@ class Loop:
         choice, run = self.recipe.optimiser, self.recipe.run
         for group in self.groups():
             group["lr"] = self.rate(epoch, step)
-        images = min(run.batch * run.accumulate, -(-len(self.data) // run.devices))
-        parts = -(-images // run.batch)
+        images = self._images_per_update()
+        parts = -(-len(range(self.fabric.global_rank, images, run.devices)) // run.batch)
         total = torch.zeros((), device=self.fabric.device)
         self.raw.zero_grad(set_to_none=True)
         for part in range(parts):
             values, targets = next(waiting)
-            fraction = len(values) / images
+            fraction = len(values) * run.devices / images  # processes are averaged
             x, wanted = self.augmenter(values, targets, self.layout)
             x, wanted = x.to(self.fabric.device), wanted.to(self.fabric.device)
             with self.fabric.no_backward_sync(self.net, enabled=part + 1 < parts):

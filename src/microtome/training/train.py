@@ -23,7 +23,7 @@ from microtome.training.augmenting import Augmenter
 from microtome.training.curves import ANALYSIS, TensorBoardLog, save_curves, write_log
 from microtome.training.data import TrainingData, open_training_data
 from microtome.training.loop import Clock, Loop, make_fabric
-from microtome.training.network import freeze_all_but, predicts_pixels, open_network
+from microtome.training.network import freeze_all_but, open_network, predicts_pixels
 from microtome.training.optimisers import make_optimisers
 from microtome.training.recipe import TrainingRecipe, load_recipe, recipe_from
 from microtome.training.state import STATE_FILE, load_state, save_state
