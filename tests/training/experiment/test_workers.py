@@ -2,7 +2,9 @@
 
 import os
 import signal
+from multiprocessing import Pipe
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -91,3 +93,17 @@ def test_tasks_of_ray_are_followed_by_their_folders(tmp_path: Path, monkeypatch:
     reasons = {event.run: event.text for event in events if event.kind == "failed"}
     assert reasons["gates, seed 0"] == "its Ray task failed: The worker died."
     assert "do all machines see that folder?" in reasons["baseline, seed 0"] and len(reasons) == 3
+
+
+def test_a_process_whose_parent_is_gone_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe whose other end is closed is ready at once, as the sentinel of a parent that has ended."""
+    ear, mouth = Pipe()
+    mouth.close()
+    ends: list[int] = []
+    monkeypatch.setattr(workers, "parent_process", lambda: SimpleNamespace(sentinel=ear))
+    monkeypatch.setattr(os, "_exit", ends.append)
+    workers._end_with_parent()
+    assert ends == [1]
+    monkeypatch.setattr(workers, "parent_process", lambda: None)  # no process of ours
+    workers._end_with_parent()
+    assert ends == [1]
