@@ -34,6 +34,8 @@ def test_arrays_key_numbers_and_headline() -> None:
     assert (accuracy.low, accuracy.high) == (pytest.approx(0.3006, abs=1e-4), pytest.approx(0.9544, abs=1e-4))
     assert finding.headline == "Validation accuracy 75.0% after 2 of 3 epochs; training loss 1.50."
     assert [panel.title for panel in finding.panels] == ["Loss", "Accuracy", "Learning rate"]
+    drawn = finding.figure("Loss").axes[0].lines
+    assert [line.get_ydata().tolist() for line in drawn[:2]] == [[2.5, 1.5], [2.25, 1.75]]
 
 
 def test_without_validation_images_nothing_is_claimed_of_them() -> None:
