@@ -27,6 +27,7 @@ ELSEWHERE = {
     "cli/collating.py": ("cli/test_cli.py", "glue"),
     "cli/doctor.py": ("cli/test_cli.py", "glue"),
     "cli/editing.py": ("cli/test_cli.py", "glue"),
+    "cli/experimenting.py": ("training/experiment/test_command_line.py", "the verb"),
     "cli/measuring.py": ("cli/test_cli.py", "glue"),
     "cli/telling.py": ("cli/test_cli.py", "glue"),
     "cli/verbs.py": ("cli/test_cli.py", "glue"),
@@ -39,7 +40,6 @@ WHOLE = {
     "benchmarks/": "the benchmarks beside the package",
     "browser/": "the page in Chromium",
     "docs/": "what the documentation says",
-    "experiments/": "the experiments beside the package",
     "analyses/audit/test_network_rules.py": "rules of the audit together",
     "analyses/test_any_channels.py": "every analysis on networks of other than three channels",
     "cli/test_cli.py": "the command line as a whole",
@@ -60,6 +60,7 @@ WHOLE = {
     "test_lazy_names.py": "names that packages import on demand",
     "test_names.py": "names of the whole package",
     "test_without_twins.py": "every analysis without untrained twins",
+    "training/experiment/test_command_line.py": "the verb of experiments",
     "training/zoo/test_segmenting.py": "learning masks: targets, loop and judging together",
 }
 

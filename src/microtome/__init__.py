@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from microtome.scan import Pace as Pace
     from microtome.specimen import Recipe as Recipe
     from microtome.specimen import Specimen as Specimen
+    from microtome.training.experiment.run import run_experiment as run_experiment
     from microtome.training.recording import record as record
     from microtome.training.train import train as train
 
@@ -40,6 +41,7 @@ _HOMES = {
     "train": "microtome.training.train",
     "record": "microtome.training.recording",
     "param_groups": "microtome.instruments.weight_decay",
+    "run_experiment": "microtome.training.experiment.run",
 }
 _SUBPACKAGES = ("analyses", "edits", "networks", "numerics")
 __all__ = [
@@ -57,6 +59,7 @@ __all__ = [
     "open",
     "param_groups",
     "record",
+    "run_experiment",
     "slim",
     "train",
 ]

@@ -65,6 +65,8 @@ DIMENSIONS = frozenset(
         "fraction",
         "twin",
         "candidate",
+        "variant",
+        "seed",
         "epoch",
     ]
 )  # docs/glossary.md says what each stands for

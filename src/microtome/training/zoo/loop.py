@@ -26,7 +26,6 @@ from microtome.opening.opening import open as open_specimen
 from microtome.training.renormalising import renormalise
 from microtome.training.zoo.data import TRAINING_SEED, SceneSeries, scene_series
 from microtome.training.zoo.recipes import ZooRecipe
-from microtome.training.zoo.removal import remove_blocks
 from microtome.training.zoo.teaching import TaughtNetwork, Teacher, prepare_student
 
 Progress = Callable[[dict[str, Any]], None]
@@ -84,7 +83,7 @@ def train_zoo_network(
 def fresh_network(recipe: ZooRecipe, some: Tensor | None = None) -> nn.Module:
     """The recipe's network with its first weights; torch's own random state is left as it was.
 
-    What stays when blocks are taken out or edits made begins with the weights that it has in the whole network. `some` images
+    What stays when edits are made begins with the weights that it has in the whole network. `some` images
     (image, rgb, row, col) decorrelate the patches of a transformer.
     """
     with torch.random.fork_rng(devices=[]):
@@ -94,8 +93,6 @@ def fresh_network(recipe: ZooRecipe, some: Tensor | None = None) -> nn.Module:
         net = prepare_student(net, some)
     if recipe.edits:
         net = apply_edits(open_specimen(net.eval(), recipe={"size": networks.SIZE}), recipe.edits).net.train()
-    if recipe.without:
-        net = remove_blocks(net, recipe.without, recipe.seed)
     return net.to(memory_format=torch.channels_last) if recipe.channels_last else net  # pyright: ignore[reportCallIssue]
 
 
