@@ -16,6 +16,7 @@ import uvicorn
 from microtome.app.server import _listening_socket, build_application
 from microtome.finding import Finding, array
 from microtome.report.html import write_report
+from microtome.training.curves import save_curves
 from page_steps import Open, draw_all, reload, unfold_all, wait_until
 
 AXE = Path(__file__).resolve().parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
@@ -162,3 +163,20 @@ def test_a_damaged_finding_is_named_on_the_page(open_page: Open, results: Path, 
     assert "does not match its checksum" in text
     assert "cone/broken.jpg" in text
     assert "reuse needs dense blocks" in text
+
+
+def test_a_run_may_name_the_finding_that_answers_it(open_page: Open, tmp_path: Path) -> None:
+    """The page of a training, an experiment or a claim begins with its own headline, not with advice to compare networks."""
+    rows = [{"epoch": 1, "loss": 2.0, "validation_loss": 2.25, "learning_rate": 0.1}]
+    source = {
+        "title": "My training",
+        "specimen": {"name": "net"},
+        "images": {"name": "photos", "count": 3},
+        "key": "0",
+        "facts": {"epochs": 1},
+    }
+    finding = save_curves(tmp_path, rows, source, None)
+    page = open_page(write_report(tmp_path).as_uri())
+    assert page.locator("#answer .lead").inner_text() == finding.headline
+    assert page.locator("#answer a").get_attribute("href") == "#training"
+    assert page.locator("text=No comparison was measured").count() == 0

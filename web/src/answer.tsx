@@ -18,7 +18,7 @@ export function Answer({ model }: { model: Model }) {
   return (
     <section class="answer" id="answer" aria-labelledby="answer-title">
       <h2 id="answer-title">The answer</h2>
-      {model.comparison ? <Compared model={model} finding={model.comparison} /> : <Alone model={model} />}
+      {model.comparison ? <Compared model={model} finding={model.comparison} /> : <Alone model={model} answer={model.parts.find((p) => p.main && p.analysis === model.bundle.run.answer)} />}
     </section>
   );
 }
@@ -45,8 +45,10 @@ function Evidence({ model, finding }: { model: Model; finding: Finding }) {
   return parts.length ? <p class="source">Evidence: {parts.map((part, k) => <>{k ? ", " : ""}<a href={`#${part.id}`}>{part.title}</a></>)}</p> : null;
 }
 
-/** Without a comparison: the headlines of what helps to choose. */
-function Alone({ model }: { model: Model }) {
+/** Without a comparison: the headline that the run names as its answer, else those of what helps to choose. */
+function Alone({ model, answer }: { model: Model; answer?: Part }) {
+  const line = answer && headlineOf(answer);
+  if (answer && line) return <><p class="lead">{prose(line)}</p><p class="source">Evidence: <a href={`#${answer.id}`}>{answer.title}</a></p></>;
   const lines = model.parts.filter((p) => p.main && p.question === "choose").map((part) => ({ part, line: headlineOf(part) })).filter(({ line }) => line).slice(0, MOST);
   return (
     <>

@@ -94,6 +94,7 @@ export interface Reason {
 
 export interface Run {
   title?: string;
+  answer?: string; // the analysis whose headline answers what the run was made for
   command?: string;
   started?: string | number;
   seconds?: number;

@@ -41,6 +41,7 @@ def save_curves(folder: Path, rows: Rows, source: Mapping[str, Any], answers: An
     store.write_run(
         {
             "title": source["title"],
+            "answer": ANALYSIS,
             "specimens": [specimen["name"]],
             "images": images,
             "findings": [str(place.relative_to(folder))],

@@ -13,6 +13,7 @@ from microtome.finding import CARD
 from microtome.report.html import write_report
 from microtome.store import Store
 from microtome.training.experiment.definition import Experiment, check_seeds, load_experiment
+from microtome.training.experiment.experiment_finding import NAME as EXPERIMENT
 from microtome.training.experiment.experiment_finding import experiment_finding
 from microtome.training.experiment.run_plan import FAILED, FINISHED, PlannedRun, plan_runs
 from microtome.training.experiment.single_run import write_json
@@ -87,6 +88,7 @@ def write_outcome(experiment: Experiment, runs: Sequence[PlannedRun], store: Sto
     store.write_run(
         {
             "title": experiment.title or experiment.name,
+            "answer": EXPERIMENT,
             "command": f"microtome experiment {experiment.name}.toml --out {store.root}",
             "specimens": [run.name for run in runs],
             "findings": [path.relative_to(store.root).as_posix() for path in places if not _is_scratch(path, store.root)],
