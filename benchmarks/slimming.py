@@ -5,7 +5,6 @@ the checkout; where they are absent only the mini zoo is measured, and the rows 
 """
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 
 import microtome as mt
 from benchmarks.machine import ROOT
+from benchmarks.real_networks import real_networks
 from microtome.analyses.slimming import Slimming
 from microtome.analyses.slimming.wording import CHOSEN, PENULTIMATE, SMALLEST, chosen_candidate
 from microtome.finding import Finding
@@ -27,16 +27,6 @@ RESULTS = Path(__file__).parent / "results" / "slimming"
 PAGE = ROOT / "docs" / "slim.md"
 MARKS = ("<!-- generated: removal -->", "<!-- end of generated: removal -->")
 SCENES = 500
-REAL = {  # name -> how it is opened, its weights, its images, its family
-    "CIFAR ResNet-20": ("CifarResNet(depth=20, opt='A')", "cifar10_resnet20", {"size": 32, "crop": 1.0}, "deeper"),
-    "CIFAR ResNet-56": ("CifarResNet(depth=56, opt='A')", "cifar10_resnet56", {"size": 32, "crop": 1.0}, "deeper"),
-    "CIFAR ViT-64": (
-        "vit_cifar_64",
-        "cifar10_vit64",
-        {"size": 32, "crop": 1.0, "mean": (0, 0, 0), "std": (1, 1, 1)},
-        "attention",
-    ),
-}
 
 
 def measure(only: Sequence[str], heal: int, keep: Path) -> None:
@@ -45,19 +35,14 @@ def measure(only: Sequence[str], heal: int, keep: Path) -> None:
     for name in NAMES:
         if not only or name in only:
             _keep(name, FAMILIES[name], mt.open(f"microtome:{name}"), scenes, heal, keep)
-    data = Path(os.environ.get("MICROTOME_DATA", ROOT.parent / "shared" / "data"))
-    for name, (factory, weights, recipe, family) in REAL.items():
-        if (only and name not in only) or not data.is_dir():
-            continue
-        opened = mt.open(
-            f"{data}/loaders/archs.py:{factory}", weights=data / "safetensors" / f"{weights}.safetensors", recipe=recipe
-        )
-        _keep(name, family, opened, mt.Images.folder(data / "images" / "cifar10_test"), heal, keep)
+    for each in real_networks():
+        if not only or each.name in only:
+            _keep(each.name, each.family, each.open(), each.open_images(), heal, keep, each.count)
     write_page()
 
 
-def _keep(name: str, family: str, specimen: mt.Specimen, images: mt.Images, heal: int, keep: Path) -> None:
-    finding = Slimming(heal=heal)(specimen, images, Pace(keep=keep, device="cpu", batch=100))
+def _keep(name: str, family: str, specimen: mt.Specimen, images: mt.Images, heal: int, keep: Path, count: int = 2000) -> None:
+    finding = Slimming(heal=heal, count=count)(specimen, images, Pace(keep=keep, device="cpu", batch=100))
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{name.lower().replace(' ', '_')}{f'_heal{heal}' if heal else ''}.json"
     path.write_text(json.dumps(_row(name, family, finding, heal), indent=1) + "\n", encoding="utf-8")

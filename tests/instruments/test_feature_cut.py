@@ -64,3 +64,23 @@ def test_errors_inside_the_network_are_not_swallowed() -> None:
 
 def test_info_speaks_as_timm_does() -> None:
     assert (INFO.channels(), INFO.reduction(), INFO.module_name()) == ([8], [2.0], ["a"])
+
+
+def test_weights_that_attention_reads_without_calling_their_layer_stay() -> None:
+    """`nn.MultiheadAttention` never calls `out_proj`; cut after the first of two encoder layers, it is that layer alone."""
+    encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2, enable_nested_tensor=False)
+    net = nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.Flatten(2), Transposed(), encoder).eval()
+    specimen = mt.open(net, recipe={"size": 16})
+    cut, x = copy.deepcopy(specimen.net), specimen.noise(2)
+    cut_at(cut, [specimen.layer("3.layers.0")], INFO, x, classes=3)
+    assert not any(name.startswith("3.layers.1") for name, _ in cut.named_parameters())
+    with torch.no_grad():
+        tokens = encoder.layers[0](net[2](net[1](net[0](x))))
+        torch.testing.assert_close(cut(x), cut.get_submodule("cut_head")(tokens.mean(1)))
+
+
+class Transposed(nn.Module):
+    """Tokens (image, token, unit) from (image, unit, token)."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.transpose(1, 2)

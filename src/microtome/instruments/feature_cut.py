@@ -56,11 +56,11 @@ def cut_at(net: nn.Module, layers: Sequence[Layer], info: CutInfo, example: Tens
     Raises:
         Uneditable: the network does not run without them, or one of the layers never runs.
     """
-    begun = _begun_modules(net, layers, example)
+    begun, ended = _begun_modules(net, layers, example)
     later = [
         path
         for path, module in net.named_modules()
-        if path and path not in begun and not _holds(path, begun) and _callable(module)
+        if path and path not in begun and not _holds(path, begun) and not _within(path, ended) and _callable(module)
     ]
     later = [path for path in later if any(True for _ in net.get_submodule(path).parameters())]  # others may only be asked for
     later = [path for path in later if not any(path.startswith(f"{other}.") for other in later)]
@@ -84,6 +84,7 @@ def _cut_class(base: type[nn.Module]) -> type[nn.Module]:
     """A class like `base` whose forward pass stops at `cut_layers`."""
 
     class Cut(base):  # type: ignore[misc, valid-type]
+        @functools.wraps(base.forward)  # with its signature, which torch.export reads
         def forward(self, *args: Any, **kwargs: Any) -> Any:
             """The maps of the chosen layers, or the scores of the new head."""
             return _stopped_pass(self, lambda: base.forward(self, *args, **kwargs))
@@ -133,23 +134,33 @@ def _watched_values(net: nn.Module, layers: Sequence[Layer], run: Any) -> list[T
     return [kept[layer.name] for layer in layers]
 
 
-def _begun_modules(net: nn.Module, layers: Sequence[Layer], example: Tensor) -> set[str]:
-    """The paths of the modules that begin before the last of the layers has given its output."""
-    begun: set[str] = set()
-    handles: list[Any] = [
-        module.register_forward_pre_hook(lambda *_, path=path: begun.add(path)) for path, module in net.named_modules() if path
-    ]
+def _begun_modules(net: nn.Module, layers: Sequence[Layer], example: Tensor) -> tuple[set[str], set[str]]:
+    """The paths of the modules that begin before the last of the layers has given its output, and of those that end by then.
+
+    What a module that ended has not called it may have read: attention reads the weights of its last layer.
+    """
+    begun, ended = set[str](), set[str]()
+    handles: list[Any] = []
+    for path, module in net.named_modules():
+        if path:
+            handles.append(module.register_forward_pre_hook(lambda *_, path=path: begun.add(path)))
+            handles.append(module.register_forward_hook(lambda *_, path=path: ended.add(path)))
     try:
         with torch.no_grad():
             _watched_values(net, layers, lambda: net(example))
     finally:
         for handle in handles:
             handle.remove()
-    return begun
+    return begun, ended
 
 
 def _holds(path: str, begun: set[str]) -> bool:
     return any(other.startswith(f"{path}.") for other in begun)
+
+
+def _within(path: str, ended: set[str]) -> bool:
+    parts = path.split(".")
+    return any(".".join(parts[:count]) in ended for count in range(1, len(parts)))
 
 
 def _callable(module: nn.Module) -> bool:
