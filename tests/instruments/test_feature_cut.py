@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import microtome as mt
+from microtome.export.programs import write_program
 from microtome.instruments.feature_cut import CutInfo, cut_at, pooled_map
 
 INFO = CutInfo(("a",), (8,), (2.0,), (3.0,))
@@ -84,3 +85,17 @@ class Transposed(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x.transpose(1, 2)
+
+
+@pytest.mark.parametrize(("layers", "classes"), [(("layer2", "layer3"), 0), (("layer2",), 3)])
+def test_a_cut_network_is_exported_for_any_batch(layers, classes, tmp_path) -> None:
+    """The program of `torch.export`, read again, gives the very values of the cut network on another number of images."""
+    net = mt.open("microtome:mini_resnet")
+    cut = copy.deepcopy(net.net)
+    cut_at(cut, [net.layer(name) for name in layers], INFO, net.noise(1), classes=classes)
+    assert write_program(cut, net.noise(2), tmp_path / "cut.pt2") is None
+    x = net.noise(3)
+    with torch.no_grad():
+        given, wanted = torch.export.load(tmp_path / "cut.pt2").module()(x), cut(x)
+    pairs = zip(given, wanted, strict=True) if isinstance(wanted, list) else [(given, wanted)]
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in pairs)

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from microtome.errors import Uneditable
 from microtome.specimen import Layer
@@ -122,16 +123,24 @@ def _watched_values(net: nn.Module, layers: Sequence[Layer], run: Any) -> list[T
     handles = [
         net.get_submodule(path).register_forward_hook(look(path)) for path in dict.fromkeys(layer.path for layer in layers)
     ]
+    depth = len(_export_stack())
     try:
         run()
     except _Reached:
-        pass
+        while len(_export_stack()) > depth:  # the modules that were left before their ends
+            _export_stack().popitem()
     finally:
         for handle in handles:
             handle.remove()
     if missing := [layer.name for layer in layers if layer.name not in kept]:
         raise Uneditable(f"'{missing[0]}' never ran, so the network cannot end there.")
     return [kept[layer.name] for layer in layers]
+
+
+def _export_stack() -> dict[str, Any]:
+    """The modules that `torch.export` is inside of, by path, as it counts them; empty where nothing is exported."""
+    tracer = getattr(get_proxy_mode(), "tracer", None) if torch.compiler.is_exporting() else None
+    return getattr(tracer, "module_stack", {})
 
 
 def _begun_modules(net: nn.Module, layers: Sequence[Layer], example: Tensor) -> tuple[set[str], set[str]]:
