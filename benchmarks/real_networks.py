@@ -20,7 +20,7 @@ def data_folder() -> Path:
 
 @dataclass(frozen=True)
 class RealNetwork:
-    """One network: `factory` of the loaders (or a name that `open` knows), its weights, its images and how many are used at most."""
+    """One network: `factory` of the loaders (or a name that `open` knows), its weights (none: its own), its images and how many at most."""
 
     name: str
     factory: str
@@ -29,15 +29,21 @@ class RealNetwork:
     recipe: dict[str, Any] = field(default_factory=lambda: dict(SMALL))
     images: str = CIFAR
     count: int = 2000
+    slow: bool = False  # so that benchmarks measure fewer points of it
 
     def open(self) -> mt.Specimen:
         """The network with its weights."""
+        if not self.weights:
+            return mt.open(self.factory)
         data = data_folder()
         name = self.factory if self.factory.startswith("torchvision:") else f"{data}/loaders/archs.py:{self.factory}"
         return mt.open(name, weights=data / "safetensors" / f"{self.weights}.safetensors", recipe=self.recipe)
 
     def open_images(self) -> mt.Images:
         """Its images, with their classes."""
+        kind, _, count = self.images.partition(":")
+        if kind == "scenes":
+            return mt.Images.scenes(int(count))
         return mt.Images.folder(data_folder() / "images" / self.images)
 
 
@@ -53,16 +59,16 @@ REAL = (
     RealNetwork("CIFAR ResNet-56", "CifarResNet(depth=56, opt='A')", "cifar10_resnet56", "deeper"),
     RealNetwork(
         "SqueezeNet 1.1", "torchvision:squeezenet1_1", "squeezenet1_1_gluon", "wider", {"size": 224, "crop": 0.875},
-        PHOTOGRAPHS, 200,
+        PHOTOGRAPHS, 200, True,
     ),
     RealNetwork(
         "CIFAR MobileNetV3-SE", "mobilenetv3_small_se_cifar", "cifar10_mobilenetv3_small_se", "attention",
-        {"size": 224, "crop": 1.0, "mean": CIFAR_MEAN, "std": (0.247, 0.2435, 0.2616)}, count=600,
+        {"size": 224, "crop": 1.0, "mean": CIFAR_MEAN, "std": (0.247, 0.2435, 0.2616)}, count=600, slow=True,
     ),
-    RealNetwork("GoogLeNet", "bvlc_googlenet", "googlenet_bvlc", "wider", {"size": 224, "crop": 0.875}, PHOTOGRAPHS, 200),
+    RealNetwork("GoogLeNet", "bvlc_googlenet", "googlenet_bvlc", "wider", {"size": 224, "crop": 0.875}, PHOTOGRAPHS, 200, True),
     RealNetwork(
         "CIFAR DenseNet-BC", "densenet_bc_cifar", "cifar10_densenet_bc100_k12", "deeper",
-        {**SMALL, "mean": CIFAR_MEAN, "std": CIFAR_SPREAD}, count=600,
+        {**SMALL, "mean": CIFAR_MEAN, "std": CIFAR_SPREAD}, count=600, slow=True,
     ),
 )  # fmt: skip
 
