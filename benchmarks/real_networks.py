@@ -54,9 +54,9 @@ REAL = (
     ),
     RealNetwork(
         "CIFAR ViT-128", "PostNormViT", "cifar10_vit128_postnorm", "attention",
-        {**SMALL, "mean": CIFAR_MEAN, "std": CIFAR_SPREAD},
+        {**SMALL, "mean": CIFAR_MEAN, "std": CIFAR_SPREAD}, slow=True,
     ),
-    RealNetwork("CIFAR ResNet-56", "CifarResNet(depth=56, opt='A')", "cifar10_resnet56", "deeper"),
+    RealNetwork("CIFAR ResNet-56", "CifarResNet(depth=56, opt='A')", "cifar10_resnet56", "deeper", slow=True),
     RealNetwork(
         "SqueezeNet 1.1", "torchvision:squeezenet1_1", "squeezenet1_1_gluon", "wider", {"size": 224, "crop": 0.875},
         PHOTOGRAPHS, 200, True,

@@ -38,8 +38,10 @@ KEPT = Path(__file__).parent / "results" / "slim_proof" / "kept"
 TARGETS = (0.8, 0.65, 0.5)  # latencies aimed at, of the full network's; the last is left out for slow networks
 MIDDLE = 0.65  # that for which parameters are compared as well
 STEPS, FEW_STEPS = 100, 50  # of the fine-tune; the fewer where only photographs are at hand
+LONG = 3  # times as many steps for our points at the middle latency, beside the comparison
 ALONE = 3  # single blocks that are fine-tuned, those that lose least
 HARDER_RATE = 2e-3  # of the second fine-tune that Torch-Pruning's points get, with norms that take the statistics of each batch
+LATENCY_ROUNDS = 201  # of the latencies that are reported
 ROUNDS = 15  # in which shapes are timed before one is chosen
 RIVALS: tuple[Method, ...] = ("Torch-Pruning, magnitude", "Torch-Pruning, Taylor")
 
@@ -81,14 +83,23 @@ def measure_network(network: RealNetwork, keep: Path = KEPT) -> dict[str, Any]:
     return with_latencies(result, shop)
 
 
-def with_latencies(result: dict[str, Any], shop: Workshop, rounds: int = 41) -> dict[str, Any]:
-    """The result with latencies measured now: of one image, and of a batch of 16, all points in turn with the full network."""
-    nets = [shop.shape(_point_of(row)) for row in result["points"]]
-    for name, batch, count in (("latency", 1, rounds), ("latency_16", 16, max(9, rounds // 4))):
-        for row, ratio in zip(result["points"], latency_ratios(shop.bench.specimen, nets, batch, count), strict=True):
-            row[name] = ratio
+def with_latencies(result: dict[str, Any], shop: Workshop) -> dict[str, Any]:
+    """The result with latencies measured now: of one image, and of a batch of 16, all shapes in turn with the full network.
+
+    Points that differ in their weights alone are one shape.
+    """
+    shapes = {_shape_key(row): shop.shape(_point_of(row)) for row in result["points"]}
+    for name, batch, count in (("latency", 1, LATENCY_ROUNDS), ("latency_16", 16, LATENCY_ROUNDS // 8)):
+        ratios = latency_ratios(shop.bench.specimen, list(shapes.values()), batch, count)
+        of_shape = dict(zip(shapes, ratios, strict=True))
+        for row in result["points"]:
+            row[name] = of_shape[_shape_key(row)]
     result["machine"] = machine.described("cpu")
     return result
+
+
+def _shape_key(row: dict[str, Any]) -> tuple[Any, ...]:
+    return (*row["blocks"], row["ratio"])
 
 
 def measure_latencies(only: Sequence[str]) -> None:
@@ -191,15 +202,17 @@ def _point_of(row: dict[str, Any]) -> Point:
 def _point_row(shop: Workshop, journal: Journal, point: Point, name: str) -> dict[str, Any]:
     """Measure one point, before and after the fine-tune."""
     bench = shop.bench
-    kinds = ["repaired", "fine-tune", *(["harder fine-tune"] if point.method in RIVALS else [])]
-    keys = [[*point.key, kind, bench.heal if "fine-tune" in kind else 0] for kind in kinds]
+    kinds = ["repaired", "fine-tune"]
+    kinds += ["harder fine-tune"] if point.method in RIVALS else ["longer fine-tune"] if point.target == MIDDLE else []
+    steps = {"repaired": 0, "longer fine-tune": LONG * bench.heal}
+    keys = [[*point.key, kind, steps.get(kind, bench.heal)] for kind in kinds]
     if not all(map(journal.knows, keys)):
         for kind, key in zip(kinds, keys, strict=True):
             if not journal.knows(key):
                 net = shop.built(point)
                 if kind != "repaired":
                     harder: dict[str, Any] = {"rate": HARDER_RATE, "train_norms": True} if kind == "harder fine-tune" else {}
-                    fine_tune(net, bench.specimen, bench.chosen.batches, bench.heal, **harder)
+                    fine_tune(net, bench.specimen, bench.chosen.batches, steps.get(kind, bench.heal), **harder)
                 journal.answers(key, lambda net=net: bench.answers_of(net))
         print(f"{name}: {point.method} {len(point.blocks)} {point.ratio:g}: {_score(journal, keys)}", flush=True)
     net = shop.shape(point)
