@@ -3,7 +3,7 @@
 `python -m benchmarks coverage [--draws N]` simulates how often the intervals hold the true value and writes docs/coverage.md.
 `python -m benchmarks first_answer` times whole commands beside their plans and writes the table of docs/effort.md.
 `python -m benchmarks slimming [--only NETWORK] [--heal N]` removes blocks and writes the tables of docs/slim.md.
-`python -m benchmarks slim_proof [--only NETWORK] [--latency] [--page]` holds that against Torch-Pruning alone and writes docs/slim_proof.md.
+`python -m benchmarks slim_proof [--only NETWORK] [--latency] [--page]` holds that against Torch-Pruning: docs/slim_proof.md.
 `python -m benchmarks attribution_truth` ranks attribution methods where the truth is known and writes docs/attribution_truth.md.
 `python -m benchmarks choice [--page]` scores candidates, trains them on 12 tasks and writes docs/choice.md; a stopped run goes on.
 `python -m benchmarks robustness [--page]` measures networks under corruptions and contrast and writes docs/robustness.md; it goes on too.
@@ -19,7 +19,17 @@ from typing import Any
 
 import torch
 
-from benchmarks import attribution_truth, choice, coverage, first_answer, machine, robustness, slim_proof, slim_proof_page, slimming
+from benchmarks import (
+    attribution_truth,
+    choice,
+    coverage,
+    first_answer,
+    machine,
+    robustness,
+    slim_proof,
+    slim_proof_page,
+    slimming,
+)
 from benchmarks.timing import Disagreement, Plan
 
 NAMES = ("gradcam", "cam_kinds", "cam_peers", "cka", "occlusion", "occlusion_loop", "whole", "banding", "erf", "logme")
@@ -41,7 +51,9 @@ def main(words: list[str] | None = None) -> int:
         help="what is measured",
     )
     parser.add_argument("--draws", type=int, default=coverage.DRAWS, help="samples for each row of coverage, at least 100")
-    parser.add_argument("--only", action="append", help="this benchmark, or network of slimming or slim_proof (may be given several times)")
+    parser.add_argument(
+        "--only", action="append", help="this benchmark, or network of slimming or slim_proof (may be given several times)"
+    )
     parser.add_argument("--heal", type=int, default=0, help="steps of the fine-tune of slimming")
     parser.add_argument(
         "--repeats", type=int, default=1, help="of choice: draws of the training images of each task, at least 1"
@@ -49,9 +61,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--rounds", type=int, default=9, help="of Grad-CAM; a third of it for the longer ones, at least 3")
     parser.add_argument("--quick", action="store_true", help="fewer rounds and images; nothing is written")
-    parser.add_argument(
-        "--latency", action="store_true", help="only measure the latencies again, of slimming or slim_proof"
-    )
+    parser.add_argument("--latency", action="store_true", help="only measure the latencies again, of slimming or slim_proof")
     parser.add_argument("--page", action="store_true", help="only write the tables again from the results that are there")
     given = parser.parse_args(words)
     if given.command == "coverage":

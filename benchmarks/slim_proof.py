@@ -1,9 +1,10 @@
-"""What removing blocks is worth on trained networks, beside Torch-Pruning alone at equal latency and at equal parameters: docs/slim_proof.md.
+"""Removing blocks on trained networks, beside Torch-Pruning alone at equal latency and at equal parameters: docs/slim_proof.md.
 
-For each network: a greedy search removes blocks; for each latency aimed at, the first set that reaches it is a point of depth, and the set
-before it, pruned until it reaches it, one of depth and width. Torch-Pruning alone gets, by either criterion, the smallest ratio that is as fast as our
-point, and for the middle latency the one with as few parameters. Every point is repaired on the same images, judged, fine-tuned for as many
-steps towards the full network's answers (no labels), and judged again, on images that served for nothing else.
+For each network a greedy search removes blocks. For each latency aimed at, the first set that reaches it is a point of depth; half as many
+blocks, then pruned until the latency is reached, are one of depth and width. Torch-Pruning alone gets, by either criterion, the
+smallest ratio that is as fast as our point, and for the middle latency the one with as few parameters. Every point is repaired on the
+same images, judged, fine-tuned for as many steps towards the full network's answers (no labels), and judged again, on images that
+served for nothing else.
 
 Every answer is a row that survives a kill. Latencies are measured in turn with the full network.
 """
@@ -19,6 +20,7 @@ import torch
 
 from benchmarks import machine, slim_proof_page
 from benchmarks.real_networks import PHOTOGRAPHS, RealNetwork, real_networks
+from benchmarks.slim_duels import MIDDLE
 from benchmarks.slim_points import RATIOS, Method, Point, Workshop, latency_ratios
 from microtome.analyses.slimming import Slimming
 from microtome.analyses.slimming.arrays import loss_interval
@@ -36,7 +38,6 @@ from microtome.specimen.calibration import has_statistics
 RESULTS = slim_proof_page.RESULTS
 KEPT = Path(__file__).parent / "results" / "slim_proof" / "kept"
 TARGETS = (0.8, 0.65, 0.5)  # latencies aimed at, of the full network's; the last is left out for slow networks
-MIDDLE = 0.65  # that for which parameters are compared as well
 STEPS, FEW_STEPS = 100, 50  # of the fine-tune; the fewer where only photographs are at hand
 LONG = 3  # times as many steps for our points at the middle latency, beside the comparison
 ALONE = 3  # single blocks that are fine-tuned, those that lose least
@@ -77,7 +78,7 @@ def measure_network(network: RealNetwork, keep: Path = KEPT) -> dict[str, Any]:
     rows = [_point_row(shop, journal, point, network.name) for point in points]
     result = {
         "name": network.name, "family": network.family, "blocks": total, "skipped": len(removable), "linear": shop.linear,
-        "images": {"repair": len(bench.chosen), "reported": len(bench.reported)}, "steps": bench.heal,
+        "images": {"repair": len(bench.chosen), "reported": len(bench.reported)}, "steps": bench.heal, "long_steps": LONG * bench.heal,
         "full": pack(bench.full()), "singles": _singles(shop), "points": rows,
     }  # fmt: skip
     return with_latencies(result, shop)
@@ -171,7 +172,9 @@ def choose_points(shop: Workshop, targets: Sequence[float]) -> list[Point]:
     shapes = [Point("Torch-Pruning, magnitude", ratio=ratio) for ratio in RATIOS]
     chosen: dict[float, Point] = {}
     for target, limit in fastest.items():
-        fitting = [point for point, each in zip(shapes, latencies(shapes), strict=True) if limit is None or each <= limit * 1.01]
+        fitting = [
+            point for point, each in zip(shapes, latencies(shapes), strict=True) if limit is None or each <= limit * 1.01
+        ]
         point = fitting[0] if fitting else shapes[-1]
         chosen.setdefault(point.ratio, Point(point.method, ratio=point.ratio, target=target))
     sizes = [shop.parameters(shop.shape(point)) for point in shapes]
@@ -179,9 +182,7 @@ def choose_points(shop: Workshop, targets: Sequence[float]) -> list[Point]:
         most = 1.01 * shop.parameters(shop.shape(point))
         ratio = next((each.ratio for each, size in zip(shapes, sizes, strict=True) if size <= most), shapes[-1].ratio)
         chosen.setdefault(ratio, Point("Torch-Pruning, magnitude", ratio=ratio, target=MIDDLE, purpose="parameters"))
-    rivals = [
-        Point(method, (), each.ratio, each.target, each.purpose) for each in chosen.values() for method in RIVALS
-    ]
+    rivals = [Point(method, (), each.ratio, each.target, each.purpose) for each in chosen.values() for method in RIVALS]
     return [*dict.fromkeys(ours), *rivals]
 
 
@@ -246,4 +247,3 @@ def _singles(shop: Workshop) -> dict[str, dict[str, list[float]]]:
 
 def _never() -> Answers:
     raise AssertionError("the row was just written")
-

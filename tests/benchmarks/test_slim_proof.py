@@ -7,9 +7,10 @@ import pytest
 
 from benchmarks import slim_proof, slim_proof_page
 from benchmarks.real_networks import RealNetwork
+from benchmarks.slim_duels import OURS, duels, final_answers, unpack
 from benchmarks.slim_points import Workshop
 from benchmarks.slim_proof import measure_network, pack
-from benchmarks.slim_proof_page import duels, final_answers, page, unpack, verdicts
+from benchmarks.slim_proof_page import page, verdicts
 from benchmarks.torch_pruning_alone import prune_alone
 
 IMAGES = 200
@@ -17,8 +18,10 @@ IMAGES = 200
 
 def point(method: str, latency: float, right: int, harder: int | None = None, **given: object) -> dict:
     """A point that has the first `right` of all images right."""
-    own = {"method": method, "blocks": ["b"] if method in slim_proof_page.OURS else [], "ratio": 0.0, "target": 0.65}
-    answers = {"repaired": answered(0), "fine-tune": answered(right)} | ({"harder fine-tune": answered(harder)} if harder else {})
+    own = {"method": method, "blocks": ["b"] if method in OURS else [], "ratio": 0.0, "target": 0.65}
+    answers = {"repaired": answered(0), "fine-tune": answered(right)} | (
+        {"harder fine-tune": answered(harder)} if harder else {}
+    )
     return own | {"latency": [latency] * 3, "latency_16": [1.0] * 3, "parameters": 0.5, "operations": 0.5} | answers | given
 
 
@@ -92,7 +95,9 @@ def test_a_stopped_run_goes_on(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(slim_proof, "KEPT", tmp_path / "results" / "proof" / "kept")
     ratios = iter([[0.85, 0.8, 0.9]] * 3)
     monkeypatch.setattr(
-        slim_proof, "latency_ratios", lambda _, nets, *__: [next(ratios, [0.75, 0.7, 0.8])] + [[0.75, 0.7, 0.8]] * (len(nets) - 1)
+        slim_proof,
+        "latency_ratios",
+        lambda _, nets, *__: [next(ratios, [0.75, 0.7, 0.8])] + [[0.75, 0.7, 0.8]] * (len(nets) - 1),
     )
     network = RealNetwork("mini", "microtome:mini_resnet", "", "deeper", images="scenes:60", count=60, slow=True)
     first = measure_network(network, tmp_path / "kept")

@@ -71,9 +71,9 @@ def slim(
 ) -> SlimResult:
     """Remove as many blocks as `max_drop` allows, and write the smaller network to the folder `out`.
 
-    `max_drop` is the accuracy that may be lost, as 0.01 or "1%"; `search`, `beam`, `target_latency`, `target_macs`,
-    `repair`, `count` and `repeats` are the options of the analysis slimming; `heal` is a number of steps of a fine-tune at the end. 20% of the images serve to repair, 20% to
-    choose, and the rest to report on. What was measured survives an interrupt in the folder `out.unfinished`.
+    `max_drop` is the accuracy that may be lost, as 0.01 or "1%"; `search`, `beam`, `target_latency`, `target_macs`, `repair`, `count` and
+    `repeats` are the options of the analysis slimming; `heal` is a number of steps of a fine-tune at the end. 20% of the images serve to
+    repair, 20% to choose, and the rest to report on. What was measured survives an interrupt in the folder `out.unfinished`.
 
     Raises:
         BadOption: an option out of range, or an `out` that holds something else.

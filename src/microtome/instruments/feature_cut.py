@@ -86,7 +86,7 @@ def _cut_class(base: type[nn.Module]) -> type[nn.Module]:
 
     class Cut(base):  # type: ignore[misc, valid-type]
         @functools.wraps(base.forward)  # with its signature, which torch.export reads
-        def forward(self, *args: Any, **kwargs: Any) -> Any:
+        def forward(self, *args: Any, **kwargs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
             """The maps of the chosen layers, or the scores of the new head."""
             return _stopped_pass(self, lambda: base.forward(self, *args, **kwargs))
 

@@ -63,6 +63,8 @@ def test_with_linear_maps_in_the_places_of_blocks() -> None:
     for each in (*sets, larger[0], larger[-1]):
         candidate = bench.slimmer.several(each.blocks, linear=True)
         net = bench.slimmer.network(candidate)
-        fit_linear(net, bench.specimen, PrefixRuns(bench.specimen, bench.specimen.net, bench.chosen.batches), bench.units(candidate))
+        fit_linear(
+            net, bench.specimen, PrefixRuns(bench.specimen, bench.specimen.net, bench.chosen.batches), bench.units(candidate)
+        )
         with torch.no_grad():
             assert int((net(torch.cat(bench.chosen.batches)).argmax(1).numpy() == bench.chosen.wanted).sum()) == each.right

@@ -61,9 +61,7 @@ def search_sets(
     return [each for each in best if linear or len(each.blocks) > 1], facts
 
 
-def _reached(
-    bench: Bench, candidate: SmallerNetwork, limits: Limits, latency: Callable[[Bench, SmallerNetwork], float]
-) -> str:
+def _reached(bench: Bench, candidate: SmallerNetwork, limits: Limits, latency: Callable[[Bench, SmallerNetwork], float]) -> str:
     """What the candidate has reached, empty where the search goes on."""
     if limits.latency and latency(bench, candidate) <= limits.latency:
         return f"the latency is at most {limits.latency:.0%} of the full network's"

@@ -86,9 +86,7 @@ class Search:
             bench.passed()
         return right
 
-    def _larger_linear(
-        self, blocks: tuple[str, ...], candidates: Sequence[SmallerNetwork]
-    ) -> dict[SmallerNetwork, int]:
+    def _larger_linear(self, blocks: tuple[str, ...], candidates: Sequence[SmallerNetwork]) -> dict[SmallerNetwork, int]:
         """The same with linear maps in place of the blocks: those before the new block stay, the later ones are fitted again."""
         bench = self.bench
         base: nn.Module | None = None

@@ -8,8 +8,8 @@ network's classes are those of the images its own head answers; elsewhere, and f
 positions does, and its loss is against the same probe at the full network's end.
 
 The search removes several blocks: each step the one, or the sets, that lose least on the images to choose by, until more than `max_drop` is
-lost, or `target_latency` or `target_macs` is reached. Before a set is judged its norms are estimated again, or with `repair=linear` linear maps
-stand in place of its blocks. Of every network only the part after the first change runs.
+lost, or `target_latency` or `target_macs` is reached. Before a set is judged its norms are estimated again, or with `repair=linear` linear
+maps stand in place of its blocks. Of every network only the part after the first change runs.
 
 With `widths`, narrower networks stand beside them: the given fraction of the channels (heads and hidden units, in networks with attention)
 is pruned by magnitude. One Pareto front over accuracy, latency, parameters and memory holds depth and width together.
@@ -67,7 +67,9 @@ class Slimming(Analysis):
     max_drop: str = option("1%", "accuracy that may be lost, in per cent or as a fraction")
     target_latency: str = option("", "latency at which the search stops, as a fraction of the full network's: 70%")
     target_macs: str = option("", "multiply-adds at which the search stops, as a fraction of the full network's: 60%")
-    repair: Literal["norms", "linear"] = option("norms", "what the search does to a network before it judges: norms, or linear maps")
+    repair: Literal["norms", "linear"] = option(
+        "norms", "what the search does to a network before it judges: norms, or linear maps"
+    )
     search: Literal["greedy", "beam", "none"] = option("greedy", "search for several blocks to remove together")
     beam: int = option(3, "sets that a beam search keeps", low=1, high=100)
     calibration: float = option(0.4, "fraction of the images used to repair and to choose by", low=0.05, high=0.9)
