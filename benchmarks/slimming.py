@@ -30,7 +30,7 @@ RESULTS = Path(__file__).parent / "results" / "slimming"
 PAGE = ROOT / "docs" / "slim.md"
 MARKS = ("<!-- generated: removal -->", "<!-- end of generated: removal -->")
 SCENES = 500
-LATENCY_ROUNDS = 61
+LATENCY_ROUNDS = 201
 
 
 def measure(only: Sequence[str], heal: int, keep: Path) -> None:

@@ -60,7 +60,7 @@ def test_the_better_of_two_fine_tunes_counts() -> None:
 def test_verdicts_follow_from_the_numbers() -> None:
     met = result([point("depth", 0.6, 178), point("Torch-Pruning, Taylor", 0.6, 150)])
     lines = verdicts([met])
-    assert "1 comparison in 1 network; significantly more accurate in 1, significantly less in 0." in lines[0]
+    assert "1 comparison in 1 network; significantly more accurate in 1, less in 0." in lines[0]
     assert "is met by net (60.0%" in lines[-1] and "within 1 point for 0" in lines[-1]
     missed = result([point("depth", 0.6, 100), point("Torch-Pruning, Taylor", 0.9, 150)])
     lines = verdicts([missed])
