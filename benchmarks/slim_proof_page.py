@@ -126,8 +126,8 @@ def _duel_tables(rows: Sequence[Row], scale: str) -> list[str]:
         lines += [
             f"### {row['name']}\n",
             f"{plural(row['blocks'], 'block')}, {row['skipped']} of which can go with nothing in their place"
-            f"{'; linear maps take their places here' if row['linear'] else ''}. Full accuracy {format_value(float(full.mean()), FRACTION)} on "
-            f"{plural(count, 'image')}; {row['images']['repair']} others repair, {plural(row['steps'], 'step')}. "
+            f"{'; linear maps take their places here' if row['linear'] else ''}. Full accuracy "
+            f"{format_value(float(full.mean()), FRACTION)} on {plural(count, 'image')}; {row['images']['repair']} others repair, {plural(row['steps'], 'step')}. "
             f"`python -m benchmarks slim_proof --only \"{row['name']}\"`\n",
             "| ours | latency | of 16 images | lost before the fine-tune | after | Torch-Pruning | latency | lost after | difference |",
             "|---|---:|---:|---:|---:|---|---:|---:|---:|",
