@@ -43,7 +43,7 @@ def test_answers_survive_packing() -> None:
 
 
 def test_the_rival_is_the_most_accurate_that_is_as_fast() -> None:
-    slow, equal, fast = (point("Torch-Pruning, Taylor", at, right) for at, right in ((0.8, 180), (0.615, 150), (0.3, 120)))
+    slow, equal, fast = (point("Torch-Pruning, Taylor", at, right) for at, right in ((0.8, 180), (0.625, 150), (0.3, 120)))
     row = result([point("depth", 0.6, 178), slow, equal, fast])
     (duel,) = duels(row, "latency")
     assert duel.rival == equal and duel.loss.value == pytest.approx(0.01)
