@@ -10,6 +10,7 @@ from microtome.analyses.slimming.arrays import Answers, loss_interval
 from microtome.numerics.statistics.intervals import Interval
 
 SLACK = 1.05  # how much slower, or larger, a point of Torch-Pruning may be and still count as equal; runs differ by up to 4%
+NEAR = 1.15  # how much slower it may be and still be worth a line
 MIDDLE = 0.65  # the latency aimed at for which parameters are compared too
 OURS = ("depth", "depth + width")
 Row = dict[str, Any]
@@ -76,6 +77,18 @@ def duels(row: Row, scale: str) -> list[Duel]:
 def size_of(point: Row, scale: str) -> float:
     value = point[scale]
     return float(value[0] if isinstance(value, list) else value)
+
+
+def near_misses(row: Row) -> list[tuple[Row, Row]]:
+    """Pairs of our point and one of Torch-Pruning's that is more accurate, and slower by more than counts as equal but by `NEAR` at most."""
+    pairs: list[tuple[Row, Row]] = []
+    for duel in duels(row, "latency"):
+        right, limit = int(final_answers(row, duel.ours).sum()), size_of(duel.ours, "latency")
+        for point in row["points"]:
+            slower = size_of(point, "latency") / limit
+            if point["method"] not in OURS and SLACK < slower <= NEAR and int(final_answers(row, point).sum()) > right:
+                pairs.append((duel.ours, point))
+    return pairs
 
 
 def trials(row: Row) -> list[Trial]:

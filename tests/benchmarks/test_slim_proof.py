@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import slim_proof, slim_proof_page
 from benchmarks.real_networks import RealNetwork
-from benchmarks.slim_duels import OURS, duels, final_answers, unpack
+from benchmarks.slim_duels import OURS, duels, final_answers, near_misses, unpack
 from benchmarks.slim_points import Workshop
 from benchmarks.slim_proof import measure_network, pack
 from benchmarks.slim_proof_page import page, verdicts
@@ -52,6 +52,13 @@ def test_the_rival_is_the_most_accurate_that_is_as_fast() -> None:
     assert on_parameters.rival == slow  # all have half the parameters
 
 
+def test_a_rival_that_is_a_little_slower_is_not_passed_over() -> None:
+    near, far, worse = (point("Torch-Pruning, Taylor", at, right) for at, right in ((0.66, 170), (0.7, 170), (0.66, 150)))
+    row = result([point("depth", 0.6, 160), near, far, worse])
+    assert near_misses(row) == [(row["points"][0], near)]
+    assert "A little slower, and more accurate than ours, in net" in verdicts([row])[-2]
+
+
 def test_the_better_of_two_fine_tunes_counts() -> None:
     row = result([point("Torch-Pruning, magnitude", 0.5, 100, harder=120)])
     assert final_answers(row, row["points"][0]).sum() == 120
@@ -61,7 +68,7 @@ def test_verdicts_follow_from_the_numbers() -> None:
     met = result([point("depth", 0.6, 178), point("Torch-Pruning, Taylor", 0.6, 150)])
     lines = verdicts([met])
     assert "1 comparison in 1 network; significantly more accurate in 1, less in 0." in lines[0]
-    assert "is met by net (60.0%" in lines[-1] and "within 1 point for 0" in lines[-1]
+    assert "is met by net (depth: 1 block, 10 steps: 60.0%" in lines[-1] and "within 1 point for 0" in lines[-1]
     missed = result([point("depth", 0.6, 100), point("Torch-Pruning, Taylor", 0.9, 150)])
     lines = verdicts([missed])
     assert "none of Torch-Pruning's points is as fast" in lines[0] and "is missed; the nearest is net" in lines[-1]
