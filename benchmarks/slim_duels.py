@@ -80,7 +80,7 @@ def size_of(point: Row, scale: str) -> float:
 
 
 def near_misses(row: Row) -> list[tuple[Row, Row]]:
-    """Pairs of our point and one of Torch-Pruning's that is more accurate, and slower by more than counts as equal but by `NEAR` at most."""
+    """Pairs of our point and a more accurate one of Torch-Pruning's that is slower, by more than counts as equal, up to `NEAR`."""
     pairs: list[tuple[Row, Row]] = []
     for duel in duels(row, "latency"):
         right, limit = int(final_answers(row, duel.ours).sum()), size_of(duel.ours, "latency")
