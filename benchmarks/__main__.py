@@ -3,6 +3,7 @@
 `python -m benchmarks coverage [--draws N]` simulates how often the intervals hold the true value and writes docs/coverage.md.
 `python -m benchmarks first_answer` times whole commands beside their plans and writes the table of docs/effort.md.
 `python -m benchmarks slimming [--only NETWORK] [--heal N]` removes blocks and writes the tables of docs/slim.md.
+`python -m benchmarks slim_proof [--only NETWORK] [--latency] [--page]` holds that against Torch-Pruning: docs/slim_proof.md.
 `python -m benchmarks attribution_truth` ranks attribution methods where the truth is known and writes docs/attribution_truth.md.
 `python -m benchmarks choice [--page]` scores candidates, trains them on 12 tasks and writes docs/choice.md; a stopped run goes on.
 `python -m benchmarks choice --advice` keeps the trained accuracies and measures only what `compare` recommends again.
@@ -19,7 +20,17 @@ from typing import Any
 
 import torch
 
-from benchmarks import attribution_truth, choice, coverage, first_answer, machine, robustness, slimming
+from benchmarks import (
+    attribution_truth,
+    choice,
+    coverage,
+    first_answer,
+    machine,
+    robustness,
+    slim_proof,
+    slim_proof_page,
+    slimming,
+)
 from benchmarks.timing import Disagreement, Plan
 
 NAMES = ("gradcam", "cam_kinds", "cam_peers", "cka", "occlusion", "occlusion_loop", "whole", "banding", "erf", "logme")
@@ -36,12 +47,14 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument(
         "command",
         nargs="?",
-        choices=("speed", "coverage", "first_answer", "attribution_truth", "choice", "robustness", "slimming"),
+        choices=("speed", "coverage", "first_answer", "attribution_truth", "choice", "robustness", "slimming", "slim_proof"),
         default="speed",
         help="what is measured",
     )
     parser.add_argument("--draws", type=int, default=coverage.DRAWS, help="samples for each row of coverage, at least 100")
-    parser.add_argument("--only", action="append", help="this benchmark, or network of slimming (may be given several times)")
+    parser.add_argument(
+        "--only", action="append", help="this benchmark, or network of slimming or slim_proof (may be given several times)"
+    )
     parser.add_argument("--heal", type=int, default=0, help="steps of the fine-tune of slimming")
     parser.add_argument(
         "--repeats", type=int, default=1, help="of choice: draws of the training images of each task, at least 1"
@@ -50,6 +63,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--rounds", type=int, default=9, help="of Grad-CAM; a third of it for the longer ones, at least 3")
     parser.add_argument("--quick", action="store_true", help="fewer rounds and images; nothing is written")
+    parser.add_argument("--latency", action="store_true", help="only measure the latencies again, of slimming or slim_proof")
     parser.add_argument("--page", action="store_true", help="only write the tables again from the results that are there")
     given = parser.parse_args(words)
     if given.command == "coverage":
@@ -71,8 +85,8 @@ def main(words: list[str] | None = None) -> int:
     if given.command == "robustness":
         robustness.write_page(page_only=given.page)
         return 0
-    if given.command == "slimming":
-        slimming.measure(given.only or (), given.heal, RESULTS / "slimming" / "kept")
+    if given.command in ("slimming", "slim_proof"):
+        _removal(given)
         return 0
     if unknown := [name for name in given.only or () if name not in NAMES]:
         parser.error(f"there is no benchmark '{unknown[0]}'; they are {', '.join(NAMES)}")
@@ -106,6 +120,24 @@ def main(words: list[str] | None = None) -> int:
             place.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
             _pages()
     return status
+
+
+def _removal(given: argparse.Namespace) -> None:
+    """Run the benchmarks that remove blocks, or a part of them."""
+    only = given.only or ()
+    if given.command == "slimming":
+        if given.latency:
+            slimming.measure_latencies(only)
+        elif given.page:
+            slimming.write_page()
+        else:
+            slimming.measure(only, given.heal, RESULTS / "slimming" / "kept")
+    elif given.page:
+        slim_proof_page.write_page()
+    elif given.latency:
+        slim_proof.measure_latencies(only)
+    else:
+        slim_proof.measure(only)
 
 
 def _section(content: dict[str, Any]) -> str:

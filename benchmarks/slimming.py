@@ -5,15 +5,17 @@ the checkout; where they are absent only the mini zoo is measured, and the rows 
 """
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 import microtome as mt
 from benchmarks.machine import ROOT
+from benchmarks.real_networks import real_networks
+from benchmarks.slim_points import latency_ratios
 from microtome.analyses.slimming import Slimming
 from microtome.analyses.slimming.wording import CHOSEN, PENULTIMATE, SMALLEST, chosen_candidate
 from microtome.finding import Finding
@@ -21,22 +23,14 @@ from microtome.instruments.removal_evidence import EVIDENCE
 from microtome.key_numbers import format_interval, format_value
 from microtome.networks import FAMILIES, NAMES
 from microtome.numerics.statistics.rank_correlations import mean_correlation
+from microtome.prose import plural
 from microtome.scan import Pace
 
 RESULTS = Path(__file__).parent / "results" / "slimming"
 PAGE = ROOT / "docs" / "slim.md"
 MARKS = ("<!-- generated: removal -->", "<!-- end of generated: removal -->")
 SCENES = 500
-REAL = {  # name -> how it is opened, its weights, its images, its family
-    "CIFAR ResNet-20": ("CifarResNet(depth=20, opt='A')", "cifar10_resnet20", {"size": 32, "crop": 1.0}, "deeper"),
-    "CIFAR ResNet-56": ("CifarResNet(depth=56, opt='A')", "cifar10_resnet56", {"size": 32, "crop": 1.0}, "deeper"),
-    "CIFAR ViT-64": (
-        "vit_cifar_64",
-        "cifar10_vit64",
-        {"size": 32, "crop": 1.0, "mean": (0, 0, 0), "std": (1, 1, 1)},
-        "attention",
-    ),
-}
+LATENCY_ROUNDS = 201
 
 
 def measure(only: Sequence[str], heal: int, keep: Path) -> None:
@@ -45,19 +39,32 @@ def measure(only: Sequence[str], heal: int, keep: Path) -> None:
     for name in NAMES:
         if not only or name in only:
             _keep(name, FAMILIES[name], mt.open(f"microtome:{name}"), scenes, heal, keep)
-    data = Path(os.environ.get("MICROTOME_DATA", ROOT.parent / "shared" / "data"))
-    for name, (factory, weights, recipe, family) in REAL.items():
-        if (only and name not in only) or not data.is_dir():
-            continue
-        opened = mt.open(
-            f"{data}/loaders/archs.py:{factory}", weights=data / "safetensors" / f"{weights}.safetensors", recipe=recipe
-        )
-        _keep(name, family, opened, mt.Images.folder(data / "images" / "cifar10_test"), heal, keep)
+    for each in real_networks():
+        if not only or each.name in only:
+            _keep(each.name, each.family, each.open(), each.open_images(), heal, keep, each.count)
     write_page()
 
 
-def _keep(name: str, family: str, specimen: mt.Specimen, images: mt.Images, heal: int, keep: Path) -> None:
-    finding = Slimming(heal=heal)(specimen, images, Pace(keep=keep, device="cpu", batch=100))
+def measure_latencies(only: Sequence[str]) -> None:
+    """Measure the latencies of the sets that the searches came to again, in turn with the full network, and write the page."""
+    torch.set_num_threads(1)
+    real = {each.name: each for each in real_networks()}
+    for path in sorted(RESULTS.glob("*.json")):
+        row = json.loads(path.read_text(encoding="utf-8"))
+        blocks = tuple(name for name in row["chosen_set"] if name)
+        if (only and row["name"] not in only) or not blocks or (row["name"] not in NAMES and row["name"] not in real):
+            continue
+        specimen = real[row["name"]].open() if row["name"] in real else mt.open(f"microtome:{row['name']}")
+        smaller = mt.edits.remove_blocks.RemoveBlocks(at=blocks)(specimen)
+        ((value, low, high),) = latency_ratios(specimen, [smaller.net], 1, LATENCY_ROUNDS)
+        row["latency"] = [value, low, high, plural(len(blocks), "block") + " removed"]
+        path.write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
+        print(f"{row['name']}: {value:.3f} [{low:.3f}, {high:.3f}]", flush=True)
+    write_page()
+
+
+def _keep(name: str, family: str, specimen: mt.Specimen, images: mt.Images, heal: int, keep: Path, count: int = 2000) -> None:
+    finding = Slimming(heal=heal, count=count)(specimen, images, Pace(keep=keep, device="cpu", batch=100))
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{name.lower().replace(' ', '_')}{f'_heal{heal}' if heal else ''}.json"
     path.write_text(json.dumps(_row(name, family, finding, heal), indent=1) + "\n", encoding="utf-8")
@@ -129,8 +136,8 @@ def _evidence(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def _tables(rows: Sequence[dict[str, Any]], evidence: dict[str, Any]) -> str:
     lines = [
         "| network | family | blocks | last but one block: accuracy lost | cheapest block: accuracy lost | below 1 point, alone: no "
-        "repair / norms / linear | search: blocks removed, accuracy lost |",
-        "|---|---|---|---|---|---|---|",
+        "repair / norms / linear | search: blocks removed, accuracy lost | its latency |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         free = row["below_one_point"]
@@ -138,7 +145,8 @@ def _tables(rows: Sequence[dict[str, Any]], evidence: dict[str, Any]) -> str:
         removed = [name for name in row["chosen_set"] if name]
         lines.append(
             f"| {row['name']} | {row['family']} | {len(row['blocks'])} | {_number(row['penultimate'])} | {_number(row['smallest'])} | "
-            f"{counts} | {f'{len(removed)}: ' + _number([*row['chosen'][:3], '']) if removed else 'none'} |"
+            f"{counts} | {f'{len(removed)}: ' + _number([*row['chosen'][:3], '']) if removed else 'none'} | "
+            f"{_number([*row['latency'][:3], '']) if removed else ''} |"
         )
     lines += ["", "| predictor | mean rank correlation with the loss | networks |", "|---|---|---|"]
     for name, own in evidence["predictors"].items():

@@ -44,6 +44,14 @@ def test_something_removed_is_exit_code_0(photos: Path) -> None:
     assert last["code"] == 0 and len(last["removed"]) == 1 and (photos.parent / "home" / "load.py").is_file()
 
 
+def test_linear_maps_keep_every_answer(photos: Path) -> None:
+    """Each block adds a constant, which a linear map with a constant is; a limit that is never reached changes nothing."""
+    code, out, err = slim(
+        photos, "--max-drop", "0", "--repair", "linear", "--target-macs", "1%", "--out", "home", "--json", "--quiet"
+    )
+    assert (code, err) == (0, "") and len(json.loads(out.splitlines()[-1])["removed"]) == 1
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -52,6 +60,8 @@ def test_something_removed_is_exit_code_0(photos: Path) -> None:
         (("--out", "photos"), "name a new folder: --out photos-slim"),
         (("--labels", "none"), "label"),
         (("--search", "all"), "--search"),
+        (("--repair", "glue"), "--repair"),
+        (("--target-macs", "lots"), "target_macs is 'lots'; write a fraction"),
     ],
 )
 def test_wrong_calls_end_with_one_sentence(photos: Path, words: tuple[str, ...], sentence: str) -> None:

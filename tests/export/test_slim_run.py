@@ -130,6 +130,18 @@ def test_where_nothing_can_go_only_the_report_is_written(tmp_path: Path) -> None
     assert more.comparison.verdict != "beyond the budget" and (tmp_path / "slim" / "load.py").exists()
 
 
+def test_linear_maps_let_go_what_nothing_else_could(tmp_path: Path) -> None:
+    """By hand: either block adds a constant, which a linear map with a constant is, so no answer changes and one block can go."""
+    images = bright_and_dark()
+    result = slim(cancelling(), images, max_drop=0.0, out=tmp_path / "slim", repeats=3, repair="linear", target_macs="10%")
+    assert len(result.removed) == 1 and result.comparison is not None and result.comparison.loss.value == 0
+    assert json.loads((tmp_path / "slim" / "slim.json").read_text())["repair"] == "linear"
+    x = torch.rand(3, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        given = outputs_without_microtome(tmp_path / "slim", x, tmp_path)
+        assert torch.allclose(given, cancelling().net(x), atol=1e-3)
+
+
 def test_a_fine_tune_stays_only_where_it_helps(resnet: mt.Specimen, scenes: mt.Images, tmp_path: Path) -> None:
     healed = slim(resnet, scenes, out=tmp_path / "slim", heal=2, **QUICK)
     repair = json.loads((healed.folder / "slim.json").read_text())["repair"]

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import microtome as mt
+from microtome.export.programs import write_program
 from microtome.instruments.feature_cut import CutInfo, cut_at, pooled_map
 
 INFO = CutInfo(("a",), (8,), (2.0,), (3.0,))
@@ -64,3 +65,37 @@ def test_errors_inside_the_network_are_not_swallowed() -> None:
 
 def test_info_speaks_as_timm_does() -> None:
     assert (INFO.channels(), INFO.reduction(), INFO.module_name()) == ([8], [2.0], ["a"])
+
+
+def test_weights_that_attention_reads_without_calling_their_layer_stay() -> None:
+    """`nn.MultiheadAttention` never calls `out_proj`; cut after the first of two encoder layers, it is that layer alone."""
+    encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2, enable_nested_tensor=False)
+    net = nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.Flatten(2), Transposed(), encoder).eval()
+    specimen = mt.open(net, recipe={"size": 16})
+    cut, x = copy.deepcopy(specimen.net), specimen.noise(2)
+    cut_at(cut, [specimen.layer("3.layers.0")], INFO, x, classes=3)
+    assert not any(name.startswith("3.layers.1") for name, _ in cut.named_parameters())
+    with torch.no_grad():
+        tokens = encoder.layers[0](net[2](net[1](net[0](x))))
+        torch.testing.assert_close(cut(x), cut.get_submodule("cut_head")(tokens.mean(1)))
+
+
+class Transposed(nn.Module):
+    """Tokens (image, token, unit) from (image, unit, token)."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.transpose(1, 2)
+
+
+@pytest.mark.parametrize(("layers", "classes"), [(("layer2", "layer3"), 0), (("layer2",), 3)])
+def test_a_cut_network_is_exported_for_any_batch(layers, classes, tmp_path) -> None:
+    """The program of `torch.export`, read again, gives the very values of the cut network on another number of images."""
+    net = mt.open("microtome:mini_resnet")
+    cut = copy.deepcopy(net.net)
+    cut_at(cut, [net.layer(name) for name in layers], INFO, net.noise(1), classes=classes)
+    assert write_program(cut, net.noise(2), tmp_path / "cut.pt2") is None
+    x = net.noise(3)
+    with torch.no_grad():
+        given, wanted = torch.export.load(tmp_path / "cut.pt2").module()(x), cut(x)
+    pairs = zip(given, wanted, strict=True) if isinstance(wanted, list) else [(given, wanted)]
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in pairs)

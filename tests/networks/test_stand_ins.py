@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from microtome.networks.stand_ins import LinearBlock, NoNewChannels, SkippedBlock, block_form, to_form
+from microtome.networks.stand_ins import LinearBlock, NoNewChannels, SkippedBlock, block_form, keep_encoder_running, to_form
 
 X, Y = torch.randn(2, 4, 3, 3), torch.randn(2, 4, 3, 3)
 
@@ -48,3 +48,18 @@ def test_a_linear_block_over_maps_lists_and_tokens() -> None:
 def test_no_new_channels_stack_to_what_was_there() -> None:
     assert torch.equal(torch.cat([X, NoNewChannels()([X, Y])], 1), X)
     assert NoNewChannels()(X).shape == (2, 0, 3, 3)
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_an_encoder_runs_without_its_first_layer(batch_first) -> None:
+    """Its forward asks the first layer for the order of axes; without that layer it is the second layer alone."""
+    layers = nn.TransformerEncoderLayer(8, 2, 16, batch_first=batch_first)
+    encoder = nn.TransformerEncoder(layers, 2, enable_nested_tensor=batch_first).eval()
+    second, x = encoder.layers[1], torch.randn(3, 5, 8)
+    removed, encoder.layers[0] = encoder.layers[0], SkippedBlock()
+    keep_encoder_running(encoder, removed, encoder.layers[0])
+    padding = torch.zeros(*((3, 5) if batch_first else (5, 3)), dtype=torch.bool)
+    padding[:, -1] = True
+    with torch.no_grad():
+        assert torch.equal(encoder(x), second(x))
+        assert encoder(x, src_key_padding_mask=padding).shape == x.shape

@@ -22,6 +22,7 @@ SMALL = (64, 64)
         ("timm:vgg19", (64, 96), 16, "features.0", "features.34"),
         ("timm:inception_v3", (139, 139), 11, "Mixed_5b", "Mixed_7c"),
         ("timm:hrnet_w18", SMALL, 12, "layer1.0", "stage4.2"),
+        ("timm:hrnet_w18_small", SMALL, 4, "layer1.0", "stage4.0"),  # one module in each stage, a head six times as large
         ("timm:deit_tiny_patch16_224", None, 12, "blocks.0", "blocks.11"),
         ("timm:densenet121", SMALL, 58, "features.denseblock1.denselayer1", "features.denseblock4.denselayer16"),
         ("timm:convnext_tiny", SMALL, 18, "stages.0.blocks.0", "stages.3.blocks.2"),

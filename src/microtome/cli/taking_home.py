@@ -41,6 +41,16 @@ nothing can be removed, only the report is written, and the exit code is 1.
 @click.option(
     "--target-latency", default="", help="Latency at which the search stops, as a fraction of the full network's: 70%."
 )
+@click.option(
+    "--target-macs", default="", help="Multiply-adds at which the search stops, as a fraction of the full network's: 60%."
+)
+@click.option(
+    "--repair",
+    type=WordChoice(["norms", "linear"]),
+    default="norms",
+    show_default=True,
+    help="Repair before the search judges: norms estimated again, or linear maps in the blocks' places.",
+)
 @click.option("--count", type=click.IntRange(min=60), default=2000, show_default=True, help="Images used, at most.")
 @click.option("--repeats", type=click.IntRange(3, 1000), default=9, show_default=True, help="Timed rounds.")
 @click.option("--labels", default="auto", show_default=True, help="Labels of the images: auto, or a labels file.")
@@ -71,7 +81,7 @@ def slim_command(specimen: str, images: str, out: str, **given: Any) -> int:
     assert image_set is not None
     with listeners(given["as_json"], given["quiet"]) as (step, event):
         pace = Pace(device=given["device"], batch=given["batch"], listener=step, memory=given["memory"])
-        own = ("max_drop", "onnx", "search", "beam", "heal", "target_latency", "count", "repeats")
+        own = ("max_drop", "onnx", "search", "beam", "heal", "target_latency", "target_macs", "repair", "count", "repeats")
         slimmed = slim(
             opened, image_set, out=out, pace=pace, listener=event, command=" ".join(["microtome", *sys.argv[1:]]),
             **{name: given[name] for name in own},

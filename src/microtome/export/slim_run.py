@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from microtome.analyses.slimming import Slimming
 from microtome.analyses.slimming.repaired_network import RepairedNetwork, repair_set
@@ -29,8 +29,9 @@ from microtome.specimen import Specimen
 REPAIR, JUDGE = 0.2, 0.2  # fractions of the images to repair and to choose by; the rest is reported on
 REPAIR_TEXTS = {
     "none": "none",
+    "linear": "linear maps in the places of the blocks, by least squares",
     "norms": "statistics of the norms after the first removed block estimated again",
-    "fine-tune": "statistics of the norms estimated again, then a fine-tune towards the full network's answers",
+    "fine-tune": "as in the search, then a fine-tune towards the full network's answers",
 }
 
 
@@ -59,6 +60,8 @@ def slim(
     beam: int = 3,
     heal: int = 0,
     target_latency: str = "",
+    target_macs: str = "",
+    repair: Literal["norms", "linear"] = "norms",
     count: int = 2000,
     repeats: int = 9,
     onnx: bool = False,
@@ -68,9 +71,9 @@ def slim(
 ) -> SlimResult:
     """Remove as many blocks as `max_drop` allows, and write the smaller network to the folder `out`.
 
-    `max_drop` is the accuracy that may be lost, as 0.01 or "1%"; `search`, `beam`, `target_latency`, `count` and `repeats` are the
-    options of the analysis slimming; `heal` is a number of steps of a fine-tune at the end. 20% of the images serve to repair, 20% to
-    choose, and the rest to report on. What was measured survives an interrupt in the folder `out.unfinished`.
+    `max_drop` is the accuracy that may be lost, as 0.01 or "1%"; `search`, `beam`, `target_latency`, `target_macs`, `repair`, `count` and
+    `repeats` are the options of the analysis slimming; `heal` is a number of steps of a fine-tune at the end. 20% of the images serve to
+    repair, 20% to choose, and the rest to report on. What was measured survives an interrupt in the folder `out.unfinished`.
 
     Raises:
         BadOption: an option out of range, or an `out` that holds something else.
@@ -80,8 +83,8 @@ def slim(
     """
     if onnx:
         check_onnx_packages()
-    slimming = Slimming(search=search, beam=beam, max_drop=str(max_drop), target_latency=target_latency, count=count,
-                        repeats=repeats, cuts=False, calibration=REPAIR, judging=JUDGE)  # type: ignore[arg-type]  # fmt: skip
+    slimming = Slimming(search=search, beam=beam, max_drop=str(max_drop), target_latency=target_latency, target_macs=target_macs,
+                        repair=repair, count=count, repeats=repeats, cuts=False, calibration=REPAIR, judging=JUDGE)  # type: ignore[arg-type]  # fmt: skip
     if reason := slimming.refusal(specimen, images):
         raise Unmeasurable(f"{specimen.name} cannot be slimmed on these images: {reason.rstrip('.')}.")
     run = _SlimRun(specimen, images, slimming, ResultFolder(out), pace or Pace(), listener, command)
@@ -134,7 +137,7 @@ class _SlimRun:
             [self.specimen, smaller], reported, ["accuracy", "cost"], {"cost": {"repeats": self.slimming.repeats}}
         )
         costs = _costs(outcome, self.specimen, smaller)
-        comparison = compare_answers(repaired.before, repaired.after, self.budget, _latency(finding, blocks), costs)
+        comparison = compare_answers(repaired.before, repaired.after, self.budget, _latency(finding), costs)
         headline = _headline(finding, blocks, comparison, self.budget)
         self._join_runs(before, headline, comparison)
         x = sample_batch(self.specimen, self.images, repaired.reported)
@@ -154,7 +157,7 @@ class _SlimRun:
 
     def _smaller(self, repaired: RepairedNetwork, blocks: tuple[str, ...]) -> Specimen:
         """The smaller network as a specimen, with the repaired weights."""
-        edited = RemoveBlocks(at=blocks, fill="identity")(self.specimen)
+        edited = RemoveBlocks(at=blocks, fill="linear" if self.slimming.repair == "linear" else "identity")(self.specimen)
         edited.net.load_state_dict(repaired.net.state_dict())
         note = f"Repair after the removal: {REPAIR_TEXTS[repaired.repair]}."
         return replace(edited, remarks=(*edited.remarks, note))
@@ -217,8 +220,8 @@ class _SlimRun:
         return parse_fraction("max_drop", self.slimming.max_drop)
 
 
-def _latency(finding: Finding, blocks: Sequence[str]) -> Interval:
-    at = {"candidate": " + ".join(blocks)}
+def _latency(finding: Finding) -> Interval:
+    at = {"candidate": finding.facts["chosen_candidate"]}
     return Interval(*(float(finding[name].sel(at)) for name in ("latency", "latency_low", "latency_high")))
 
 

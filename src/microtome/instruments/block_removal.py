@@ -16,7 +16,7 @@ from microtome.edit import replace_module
 from microtome.errors import UnknownName, did_you_mean
 from microtome.instruments.dense_channels import AddedChannels, added_channels, narrow_readers, unreadable_reason
 from microtome.instruments.remaking import remake_layers
-from microtome.networks.stand_ins import Form, LinearBlock, NoNewChannels, SkippedBlock, block_form
+from microtome.networks.stand_ins import Form, LinearBlock, NoNewChannels, SkippedBlock, block_form, keep_encoder_running
 from microtome.specimen import Block, Specimen
 from microtome.specimen.blocks import Unit
 from microtome.specimen.outputs import slow_attention
@@ -174,7 +174,9 @@ def _remove(net: nn.Module, specimen: Specimen, unit: Unit, plan: BlockRemoval) 
     if plan.how == "linear":
         like = next(net.parameters())
         stand_in = LinearBlock(plan.shapes, plan.channels_first, plan.grids, plan.form, plan.count).to(like.device, like.dtype)
+    removed, holder = net.get_submodule(paths[0]), ".".join(paths[0].split(".")[:-2])
     replace_module(net, paths[0], stand_in)
+    keep_encoder_running(net.get_submodule(holder), removed, stand_in)
     for path in paths[1:]:
         replace_module(net, path, nn.Identity())
 

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from microtome.errors import Uneditable
 from microtome.specimen import Layer
@@ -56,11 +57,11 @@ def cut_at(net: nn.Module, layers: Sequence[Layer], info: CutInfo, example: Tens
     Raises:
         Uneditable: the network does not run without them, or one of the layers never runs.
     """
-    begun = _begun_modules(net, layers, example)
+    begun, ended = _begun_modules(net, layers, example)
     later = [
         path
         for path, module in net.named_modules()
-        if path and path not in begun and not _holds(path, begun) and _callable(module)
+        if path and path not in begun and not _holds(path, begun) and not _within(path, ended) and _callable(module)
     ]
     later = [path for path in later if any(True for _ in net.get_submodule(path).parameters())]  # others may only be asked for
     later = [path for path in later if not any(path.startswith(f"{other}.") for other in later)]
@@ -84,7 +85,8 @@ def _cut_class(base: type[nn.Module]) -> type[nn.Module]:
     """A class like `base` whose forward pass stops at `cut_layers`."""
 
     class Cut(base):  # type: ignore[misc, valid-type]
-        def forward(self, *args: Any, **kwargs: Any) -> Any:
+        @functools.wraps(base.forward)  # with its signature, which torch.export reads
+        def forward(self, *args: Any, **kwargs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
             """The maps of the chosen layers, or the scores of the new head."""
             return _stopped_pass(self, lambda: base.forward(self, *args, **kwargs))
 
@@ -121,10 +123,12 @@ def _watched_values(net: nn.Module, layers: Sequence[Layer], run: Any) -> list[T
     handles = [
         net.get_submodule(path).register_forward_hook(look(path)) for path in dict.fromkeys(layer.path for layer in layers)
     ]
+    depth = len(_export_stack())
     try:
         run()
     except _Reached:
-        pass
+        while len(_export_stack()) > depth:  # the modules that were left before their ends
+            _export_stack().popitem()
     finally:
         for handle in handles:
             handle.remove()
@@ -133,23 +137,39 @@ def _watched_values(net: nn.Module, layers: Sequence[Layer], run: Any) -> list[T
     return [kept[layer.name] for layer in layers]
 
 
-def _begun_modules(net: nn.Module, layers: Sequence[Layer], example: Tensor) -> set[str]:
-    """The paths of the modules that begin before the last of the layers has given its output."""
-    begun: set[str] = set()
-    handles: list[Any] = [
-        module.register_forward_pre_hook(lambda *_, path=path: begun.add(path)) for path, module in net.named_modules() if path
-    ]
+def _export_stack() -> dict[str, Any]:
+    """The modules that `torch.export` is inside of, by path, as it counts them; empty where nothing is exported."""
+    tracer = getattr(get_proxy_mode(), "tracer", None) if torch.compiler.is_exporting() else None
+    return getattr(tracer, "module_stack", {})
+
+
+def _begun_modules(net: nn.Module, layers: Sequence[Layer], example: Tensor) -> tuple[set[str], set[str]]:
+    """The paths of the modules that begin before the last of the layers has given its output, and of those that end by then.
+
+    What a module that ended has not called it may have read: attention reads the weights of its last layer.
+    """
+    begun, ended = set[str](), set[str]()
+    handles: list[Any] = []
+    for path, module in net.named_modules():
+        if path:
+            handles.append(module.register_forward_pre_hook(lambda *_, path=path: begun.add(path)))
+            handles.append(module.register_forward_hook(lambda *_, path=path: ended.add(path)))
     try:
         with torch.no_grad():
             _watched_values(net, layers, lambda: net(example))
     finally:
         for handle in handles:
             handle.remove()
-    return begun
+    return begun, ended
 
 
 def _holds(path: str, begun: set[str]) -> bool:
     return any(other.startswith(f"{path}.") for other in begun)
+
+
+def _within(path: str, ended: set[str]) -> bool:
+    parts = path.split(".")
+    return any(".".join(parts[:count]) in ended for count in range(1, len(parts)))
 
 
 def _callable(module: nn.Module) -> bool:

@@ -4,6 +4,7 @@ Source: removing a block and keeping its shortcut, Veit et al. 2016, arXiv:1605.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -121,4 +122,22 @@ def _same_value(first: Any, other: Any) -> bool:
     return type(first) is type(other) and bool(first == other)
 
 
-__all__ = ["Form", "LinearBlock", "NoNewChannels", "SkippedBlock", "block_form", "to_form"]
+@dataclass(frozen=True)
+class AxisOrder:
+    """Whether the first axis of what an attention module reads is the batch: what `nn.TransformerEncoder` asks its first layer for."""
+
+    batch_first: bool
+
+
+def keep_encoder_running(encoder: nn.Module, removed: nn.Module, stand_in: nn.Module) -> None:
+    """Let an `nn.TransformerEncoder` run with a stand-in among its layers; other modules stay as they are.
+
+    Its forward reads `self_attn` of its first layer, and more where it packs padded tokens, which is switched off.
+    """
+    attention = getattr(removed, "self_attn", None)
+    if isinstance(encoder, nn.TransformerEncoder) and isinstance(attention, nn.Module):
+        stand_in.self_attn = AxisOrder(bool(getattr(attention, "batch_first", False)))  # type: ignore[assignment]
+        encoder.use_nested_tensor = False
+
+
+__all__ = ["AxisOrder", "Form", "LinearBlock", "NoNewChannels", "SkippedBlock", "block_form", "keep_encoder_running", "to_form"]

@@ -86,6 +86,7 @@ class _Structure:
         }  # parallel branches, not what is given besides
         self.stage_classes: set[type[nn.Module]] = set()
         self.depths: dict[type[nn.Module], set[int]] = {}
+        self.mergers: list[Call] = []  # composites of a head that merges several branches
 
     def parameters(self, path: str) -> int:
         return sum(parameter.numel() for parameter in self.modules[path].parameters())
@@ -159,8 +160,8 @@ class _Structure:
                 if self.is_container(child):
                     blocks += self.blocks(child)
             elif set(self.calls[child].reads) <= self.branch_marks and len(self.calls[child].reads) == 1:
-                continue  # reads one branch of several: part of a head that merges them
-            elif self.is_wrapper(child, children) or self.is_stage_by_class(child):
+                self.mergers.append(self.calls[child])  # reads one branch of several: part of a head that merges them
+            elif self.is_wrapper(child, children) or self.is_stage_by_class(child) or self.holds_one(child):
                 blocks += self.blocks(child)
             else:
                 blocks.append(child)
@@ -172,6 +173,11 @@ class _Structure:
         several = len(main_outputs(self.trace, self.calls[path])) > 1
         joined = several and bool(inner) and self.calls[inner[-1]].gives != gives
         return type(self.modules[path]) in self.stage_classes and bool(inner) and not joined
+
+    def holds_one(self, path: str) -> bool:
+        """Whether a composite is a chain of a single composite, whatever class of chain."""
+        module = self.modules[path]
+        return isinstance(module, nn.Sequential) and len(module) == 1 and len(self.composites(path)) == 1
 
     def is_wrapper(self, path: str, siblings: Sequence[str]) -> bool:
         """Whether nearly everything is inside this one module, a network in a network: one that takes the image, or is large."""
@@ -243,7 +249,10 @@ def removable_units(trace: Trace, net: nn.Module) -> list[Unit]:
     paths = structure.blocks("")
     covered = sum(map(structure.parameters, paths))
     groups = plain_units(trace)
-    trunk = covered + sum(unit.parameters for unit in groups if not unit.path.startswith(tuple(path + "." for path in paths)))
+    merged = min((call.begun for call in structure.mergers), default=float("inf"))
+    inside = tuple(path + "." for path in paths)
+    outside = [unit for unit in groups if unit.entry.begun < merged and not unit.path.startswith(inside)]
+    trunk = covered + sum(unit.parameters for unit in outside)
     if not paths or covered < 0.25 * trunk:
         return groups
     paths.sort(key=lambda path: structure.calls[path].order)

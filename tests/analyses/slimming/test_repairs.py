@@ -74,3 +74,13 @@ def test_a_fine_tune_comes_nearer_to_the_full_network(slimmer: Slimmer, batches)
     fine_tune(net, slimmer.specimen, batches, 12)
     assert distance() < 0.7 * before
     assert all(parameter.grad is None for parameter in net.parameters())
+
+
+@pytest.mark.parametrize("train_norms", [False, True])
+def test_norms_move_in_a_fine_tune_only_when_asked(train_norms: bool, slimmer: Slimmer, batches) -> None:
+    net = slimmer.network(SmallerNetwork("block", "layer3.1", ("layer3.1",)), own_weights=True)
+    before = {name: buffer.clone() for name, buffer in net.named_buffers() if name.endswith("running_mean")}
+    fine_tune(net, slimmer.specimen, batches, 1, train_norms=train_norms)
+    buffers = dict(net.named_buffers())
+    assert all(torch.equal(buffers[name], value) is not train_norms for name, value in before.items())
+    assert not any(module.training for module in net.modules())

@@ -7,8 +7,10 @@ import microtome as mt
 from microtome.analyses.slimming.bench import Bench
 from microtome.analyses.slimming.candidates import Slimmer
 from microtome.analyses.slimming.journal import Journal
+from microtome.analyses.slimming.repairs import fit_linear
 from microtome.analyses.slimming.search import Search, SetScore
 from microtome.analyses.slimming.split import image_part, split_places
+from microtome.instruments.prefix_runs import PrefixRuns
 
 SAVED = {"layer3.1": 1.0, "layer4.1": 2.0, "layer4.2": 3.0}
 
@@ -49,3 +51,20 @@ def test_with_norms_estimated_again() -> None:
     sets = Search(bench, 3, "norms").step(sets, SAVED)
     assert all(np.isfinite(each.right) for each in sets)
     assert max(each.right for each in sets) >= score(bench, sets[0].blocks) - 2
+
+
+def test_with_linear_maps_in_the_places_of_blocks() -> None:
+    """Each of a step's sets has as many right as the network whose maps are all fitted from the first on, whole passes."""
+    bench = make_small_bench()
+    search = Search(bench, 9, "linear")
+    sets = search.step([SetScore((), search.full())], dict.fromkeys(bench.slimmer.plans, 0.0))[:2]
+    larger = search.step(sets[:1], dict.fromkeys(bench.slimmer.plans, 0.0))
+    assert {len(each.blocks) for each in larger} == {2}
+    for each in (*sets, larger[0], larger[-1]):
+        candidate = bench.slimmer.several(each.blocks, linear=True)
+        net = bench.slimmer.network(candidate)
+        fit_linear(
+            net, bench.specimen, PrefixRuns(bench.specimen, bench.specimen.net, bench.chosen.batches), bench.units(candidate)
+        )
+        with torch.no_grad():
+            assert int((net(torch.cat(bench.chosen.batches)).argmax(1).numpy() == bench.chosen.wanted).sum()) == each.right

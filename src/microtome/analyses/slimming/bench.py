@@ -84,7 +84,10 @@ class Bench:
         rows: dict[str, dict[Repair, Answers]] = {}
         for candidate in sorted(candidates, key=lambda each: self.units(each)[0].entry.begun):
             empty, linear = self.slimmer.can_be_empty(candidate), self.slimmer.can_be_linear(candidate)
-            repairs: list[Repair] = [repair for repair in self.repairs if (linear if repair == "linear" else empty)]
+            repairs: list[Repair] = [
+                repair for repair in self.repairs
+                if (linear if repair == "linear" else empty or (candidate.linear and repair == "fine-tune"))
+            ]  # fmt: skip
             if not all(self.journal.knows(self._key(candidate, repair)) for repair in repairs):
                 runs = runs or self._runs(self.specimen.net)
                 for each in runs:
@@ -116,7 +119,9 @@ class Bench:
         return self._answers(net, *self._runs(net))
 
     def _key(self, candidate: SmallerNetwork, repair: str) -> list[Any]:
-        return [candidate.kind, list(candidate.blocks) or candidate.at, repair, self.heal if repair == "fine-tune" else 0]
+        heal = self.heal if repair == "fine-tune" else 0
+        own = ["linear"] if candidate.linear and repair == "fine-tune" else []
+        return [candidate.kind, list(candidate.blocks) or candidate.at, repair, heal, *own]
 
     def _row(self, key: Sequence[Any], measure: Callable[[], Answers]) -> Answers:
         answers = self.journal.answers(key, measure)
@@ -129,9 +134,9 @@ class Bench:
         chosen, reported = runs
         units = self.units(candidate)
         net = self.slimmer.network(candidate, linear=repair == "linear", own_weights=repair == "fine-tune")
-        if repair == "linear":
+        if repair == "linear" or candidate.linear:
             fit_linear(net, self.specimen, chosen, units)
-        if repair in ("norms", "fine-tune"):
+        elif repair in ("norms", "fine-tune"):
             estimate_norms(net, chosen, units[0])
         if repair == "fine-tune":
             fine_tune(net, self.specimen, self.chosen.batches, self.heal)

@@ -15,13 +15,15 @@ from microtome.specimen.copying import copy_network
 from microtome.specimen.tracing import example_input
 
 Kind = Literal["block", "cut", "set", "width"]
+LINEAR_SUFFIX = ", linear maps in their place"
 
 
 @dataclass(frozen=True)
 class SmallerNetwork:
     """One smaller network: without `blocks` (a block, or a set of them), ended at the layer `at`, or narrowed to the `kept` channels.
 
-    `from_end` counts blocks from the end, 1 the last: that of the one block, or of the last block that a cut keeps.
+    `from_end` counts blocks from the end, 1 the last: that of the one block, or of the last block that a cut keeps. With `linear`, linear
+    maps stand in place of the blocks.
     """
 
     kind: Kind
@@ -30,6 +32,7 @@ class SmallerNetwork:
     at: str = ""
     from_end: int = 0
     kept: str = ""
+    linear: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,11 @@ class Slimmer:
         return [name for name, plan in self.plans.items() if plan.how]
 
     @property
+    def replaceable(self) -> list[str]:
+        """The blocks that a linear map can take the place of, in execution order."""
+        return [name for name, plan in self.linear_plans.items() if plan.how == "linear"]
+
+    @property
     def refusal_reasons(self) -> dict[str, str]:
         """The other blocks, each with the reason."""
         return {name: plan.reason for name, plan in self.plans.items() if not plan.how}
@@ -69,10 +77,10 @@ class Slimmer:
                 cuts.append(SmallerNetwork("cut", f"end at {block.exit}", at=block.exit, from_end=self.from_end(block.name)))
         return cuts
 
-    def several(self, blocks: tuple[str, ...]) -> SmallerNetwork:
-        """A set of blocks, in execution order."""
+    def several(self, blocks: tuple[str, ...], linear: bool = False) -> SmallerNetwork:
+        """A set of blocks, in execution order; with `linear`, linear maps take their places."""
         ordered = tuple(name for name in self.plans if name in blocks)
-        return SmallerNetwork("set", " + ".join(ordered), ordered)
+        return SmallerNetwork("set", " + ".join(ordered) + (LINEAR_SUFFIX if linear else ""), ordered, linear=linear)
 
     def narrower(self, ratio: float) -> SmallerNetwork:
         """The network without this fraction of its channels, the least in magnitude.
@@ -106,14 +114,15 @@ class Slimmer:
         elif candidate.kind == "width":
             Widths.decode(candidate.kept).apply(net)
         else:
-            plans = self.linear_plans if linear or not self.can_be_empty(candidate) else self.plans
+            linear = linear or candidate.linear or not self.can_be_empty(candidate)
+            plans = self.linear_plans if linear else self.plans
             apply_removals(net, self.specimen, [plans[name] for name in candidate.blocks])
         device = self.specimen.device
         return net.to(device).eval()
 
     def can_be_empty(self, candidate: SmallerNetwork) -> bool:
         """Whether nothing need take the place of its blocks."""
-        return all(self.plans[name].how for name in candidate.blocks)
+        return not candidate.linear and all(self.plans[name].how for name in candidate.blocks)
 
     def can_be_linear(self, candidate: SmallerNetwork) -> bool:
         """Whether linear maps can take the place of all its blocks."""

@@ -8,7 +8,7 @@ from torch import nn
 
 from microtome.analyses.slimming.bench import Answers, Repair
 from microtome.analyses.slimming.candidates import Slimmer
-from microtome.analyses.slimming.repairs import estimate_norms, fine_tune
+from microtome.analyses.slimming.repairs import estimate_norms, fine_tune, fit_linear
 from microtome.analyses.slimming.slimming import Slimming
 from microtome.images import Images
 from microtome.instruments.prefix_runs import PrefixRuns
@@ -36,21 +36,24 @@ class RepairedNetwork:
 def repair_set(
     slimming: Slimming, specimen: Specimen, images: Images, pace: Pace, blocks: tuple[str, ...], heal: int = 0
 ) -> RepairedNetwork:
-    """The network without these blocks, repaired as the search did; `slimming` says which images are for what.
+    """The network without these blocks, repaired as the search did; `slimming` says which images are for what, and how it is repaired.
 
     With `heal`, a fine-tune of so many steps follows; it is kept where it has more of the images to choose by right.
     """
     slimmer = Slimmer.of(specimen)
     bench = slimming.bench(specimen, images, slimmer, pace)
-    candidate = slimmer.several(blocks)
+    linear = slimming.repair == "linear"
+    candidate = slimmer.several(blocks, linear)
     net = slimmer.network(candidate, own_weights=True)
-    repair: Repair = "none"
-    if has_statistics(specimen.net):
-        unit = bench.units(candidate)[0]
+    repair: Repair = "linear" if linear else "norms" if has_statistics(specimen.net) else "none"
+    if repair != "none":
+        units = bench.units(candidate)
         runs = PrefixRuns(specimen, specimen.net, bench.chosen.batches)
-        runs.advance(unit)
-        estimate_norms(net, runs, unit)
-        repair = "norms"
+        runs.advance(units[0])
+        if linear:
+            fit_linear(net, specimen, runs, units)
+        else:
+            estimate_norms(net, runs, units[0])
     if heal:
         tuned = copy_network(net)
         fine_tune(tuned, specimen, bench.chosen.batches, heal)

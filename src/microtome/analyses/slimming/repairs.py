@@ -53,8 +53,13 @@ def fit_linear(net: nn.Module, specimen: Specimen, runs: PrefixRuns, units: Sequ
                 _set_map(cast(Any, layer), *total.solution())
 
 
-def fine_tune(net: nn.Module, specimen: Specimen, batches: Sequence[Tensor], steps: int, seed: int = 0) -> None:
-    """Train all weights of `net` in place to answer for these images as the specimen does; norms keep their statistics."""
+def fine_tune(
+    net: nn.Module, specimen: Specimen, batches: Sequence[Tensor], steps: int, seed: int = 0, rate: float = RATE, train_norms: bool = False
+) -> None:  # fmt: skip
+    """Train all weights of `net` in place to answer for these images as the specimen does.
+
+    Norms keep their statistics, unless `train_norms` lets them take those of each batch, as in training.
+    """
     x = torch.cat(list(batches))
     with torch.no_grad():
         answers = torch.cat([_scores(specimen, specimen.net(part)) for part in batches])
@@ -62,7 +67,10 @@ def fine_tune(net: nn.Module, specimen: Specimen, batches: Sequence[Tensor], ste
     generator = torch.Generator().manual_seed(seed)
     flags = [parameter.requires_grad for parameter in net.parameters()]
     net.requires_grad_(True)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=0.0)
+    norms = [module for module in net.modules() if train_norms and isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        norm.train()
+    optimizer = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=0.0)
     order = torch.randperm(len(x), generator=generator)
     place = 0
     with torch.inference_mode(False), torch.enable_grad():
@@ -72,12 +80,14 @@ def fine_tune(net: nn.Module, specimen: Specimen, batches: Sequence[Tensor], ste
             chosen = order[place : place + AT_ONCE]
             place += AT_ONCE
             for group in optimizer.param_groups:
-                group["lr"] = RATE * min(1.0, (step + 1) / 5) * 0.5 * (1 + math.cos(math.pi * step / steps))
+                group["lr"] = rate * min(1.0, (step + 1) / 5) * 0.5 * (1 + math.cos(math.pi * step / steps))
             loss = nn.functional.cross_entropy(_scores(specimen, net(x[chosen])), wanted[chosen])
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
             optimizer.step()
+    for norm in norms:
+        norm.eval()
     for parameter, flag in zip(net.parameters(), flags, strict=True):
         parameter.grad = None
         parameter.requires_grad_(flag)

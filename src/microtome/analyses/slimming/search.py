@@ -14,8 +14,9 @@ from torch import nn
 
 from microtome.analyses.slimming.bench import Bench
 from microtome.analyses.slimming.candidates import SmallerNetwork
-from microtome.analyses.slimming.repairs import estimate_norms
+from microtome.analyses.slimming.repairs import estimate_norms, fit_linear
 from microtome.instruments.prefix_runs import PrefixRuns
+from microtome.networks.stand_ins import LinearBlock
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Search:
 
     bench: Bench
     width: int
-    repair: Literal["none", "norms"]
+    repair: Literal["none", "norms", "linear"]
 
     def full(self) -> int:
         """How many of the images to choose by the full network has right."""
@@ -53,9 +54,13 @@ class Search:
     def _larger(self, blocks: tuple[str, ...]) -> dict[SmallerNetwork, int]:
         """Every set with one block more, and how many images it has right."""
         bench = self.bench
-        candidates = [bench.slimmer.several((*blocks, name)) for name in bench.slimmer.removable if name not in blocks]
+        linear = self.repair == "linear"
+        names = bench.slimmer.replaceable if linear else bench.slimmer.removable
+        candidates = [bench.slimmer.several((*blocks, name), linear) for name in names if name not in blocks]
         total = len(bench.slimmer.plans)
         candidates = [candidate for candidate in candidates if len(candidate.blocks) < total]
+        if linear:
+            return self._larger_linear(blocks, candidates)
         runs: dict[str, PrefixRuns] = {}
         base: nn.Module | None = None
         right: dict[SmallerNetwork, int] = {}
@@ -81,19 +86,51 @@ class Search:
             bench.passed()
         return right
 
+    def _larger_linear(self, blocks: tuple[str, ...], candidates: Sequence[SmallerNetwork]) -> dict[SmallerNetwork, int]:
+        """The same with linear maps in place of the blocks: those before the new block stay, the later ones are fitted again."""
+        bench = self.bench
+        base: nn.Module | None = None
+        runs = [PrefixRuns(bench.specimen, bench.specimen.net, part.batches) for part in (bench.chosen, bench.search_images)]
+        right: dict[SmallerNetwork, int] = {}
+        for candidate in sorted(candidates, key=lambda each: bench.units(each)[0].entry.begun):
+            key = ["choose", list(candidate.blocks), self.repair]
+            if not bench.journal.knows(key):
+                base = self._network(blocks) if base is None else base
+                units = bench.units(candidate)
+                for each in runs:
+                    each.advance(units[0])
+                net = bench.slimmer.network(candidate, linear=True)
+                _take_stand_ins(net, base)
+                (added,) = (unit for unit in units if unit.path not in blocks)
+                fit_linear(net, bench.specimen, runs[0], [unit for unit in units if unit.entry.begun >= added.entry.begun])
+                bench.journal.answers(key, lambda net=net: bench.selection(net, runs[1]))
+            right[candidate] = int(bench.journal.answers(key, _never).sum())
+            bench.passed()
+        return right
+
     def _network(self, blocks: tuple[str, ...]) -> nn.Module:
         """The network without a set of blocks, repaired."""
         bench = self.bench
         if not blocks:
             return bench.specimen.net
-        candidate = bench.slimmer.several(blocks)
+        candidate = bench.slimmer.several(blocks, self.repair == "linear")
         net = bench.slimmer.network(candidate)
-        if self.repair == "norms":
+        units = bench.units(candidate)
+        if self.repair != "none":
             runs = PrefixRuns(bench.specimen, bench.specimen.net, bench.chosen.batches)
-            unit = bench.units(candidate)[0]
-            runs.advance(unit)
-            estimate_norms(net, runs, unit)
+            runs.advance(units[0])
+            if self.repair == "norms":
+                estimate_norms(net, runs, units[0])
+            else:
+                fit_linear(net, bench.specimen, runs, units)
         return net
+
+
+def _take_stand_ins(net: nn.Module, base: nn.Module) -> None:
+    """Give the linear maps of `net` the weights of those at the same places of `base`."""
+    for path, module in base.named_modules():
+        if isinstance(module, LinearBlock):
+            net.get_submodule(path).load_state_dict(module.state_dict())
 
 
 def _take_statistics(net: nn.Module, base: nn.Module) -> None:

@@ -8,7 +8,8 @@ network's classes are those of the images its own head answers; elsewhere, and f
 positions does, and its loss is against the same probe at the full network's end.
 
 The search removes several blocks: each step the one, or the sets, that lose least on the images to choose by, until more than `max_drop` is
-lost or `target_latency` is reached. Of every network only the part after the first change runs.
+lost, or `target_latency` or `target_macs` is reached. Before a set is judged its norms are estimated again, or with `repair=linear` linear
+maps stand in place of its blocks. Of every network only the part after the first change runs.
 
 With `widths`, narrower networks stand beside them: the given fraction of the channels (heads and hidden units, in networks with attention)
 is pruned by magnitude. One Pareto front over accuracy, latency, parameters and memory holds depth and width together.
@@ -30,11 +31,11 @@ import numpy as np
 from microtome.analyses.slimming import wording
 from microtome.analyses.slimming.arrays import candidate_arrays, predictor_arrays, study_arrays
 from microtome.analyses.slimming.bench import Answers, Bench, Repair
+from microtome.analyses.slimming.budget_search import NO_SEARCH, Limits, search_sets
 from microtome.analyses.slimming.candidates import Slimmer, SmallerNetwork
 from microtome.analyses.slimming.front import front_arrays
 from microtome.analyses.slimming.journal import Journal
 from microtome.analyses.slimming.savings import Savings, measure_savings
-from microtome.analyses.slimming.search import Search, SetScore
 from microtome.analyses.slimming.split import Integers, image_part, split_by_class, split_places
 from microtome.analysis import Analysis, Measurement, Needs, option
 from microtome.errors import BadOption, Uneditable, Unmeasurable
@@ -42,11 +43,10 @@ from microtome.finding import Finding
 from microtome.images import Images
 from microtome.instruments.block_changes import block_changes
 from microtome.instruments.class_matching import match_classes, why_no_head
-from microtome.key_numbers import FRACTION, KeyNumber, format_value
+from microtome.key_numbers import KeyNumber
 from microtome.panels import Panel, Question
 from microtome.scan import Pace, Step
 from microtome.specimen import Specimen
-from microtome.specimen.calibration import has_statistics
 from microtome.workload import Effort, Workload
 
 MAX_CHANGE_IMAGES = 256  # on which the cheap measures are taken
@@ -66,6 +66,10 @@ class Slimming(Analysis):
     heal: int = option(0, "steps of a short fine-tune of every candidate; 0: none", low=0, high=100_000)
     max_drop: str = option("1%", "accuracy that may be lost, in per cent or as a fraction")
     target_latency: str = option("", "latency at which the search stops, as a fraction of the full network's: 70%")
+    target_macs: str = option("", "multiply-adds at which the search stops, as a fraction of the full network's: 60%")
+    repair: Literal["norms", "linear"] = option(
+        "norms", "what the search does to a network before it judges: norms, or linear maps"
+    )
     search: Literal["greedy", "beam", "none"] = option("greedy", "search for several blocks to remove together")
     beam: int = option(3, "sets that a beam search keeps", low=1, high=100)
     calibration: float = option(0.4, "fraction of the images used to repair and to choose by", low=0.05, high=0.9)
@@ -83,6 +87,7 @@ class Slimming(Analysis):
         super().__post_init__()
         parse_fraction("max_drop", self.max_drop)
         parse_fraction("target_latency", self.target_latency or "0")
+        parse_fraction("target_macs", self.target_macs or "0")
         if self.calibration + self.judging > 0.95:
             raise BadOption(
                 f"slimming: calibration {self.calibration:g} and judging {self.judging:g} leave fewer than 5% of the images to report on."
@@ -177,7 +182,7 @@ class Slimming(Analysis):
         if not slimmer.plans[names[-2]].how and slimmer.linear_plans[names[-2]].how == "linear":
             rows["last but one block, a linear map in its place"] = (names[-2], "linear")
         if search["chosen_set"]:
-            rows[f"{search['search']} search"] = (" + ".join(search["chosen_set"]), search["search_repair"])
+            rows[f"{search['search']} search"] = (search["chosen_candidate"], search["search_repair"])
         return rows
 
     def places(self, images: Images) -> tuple[Integers, Integers, Integers]:
@@ -235,35 +240,19 @@ class Slimming(Analysis):
 
     def _search(self, bench: Bench, saved: dict[str, float]) -> tuple[list[SmallerNetwork], dict[str, Any]]:
         """The best set of each size up to the end of the search, and how it ended."""
-        if self.search == "none" or not bench.slimmer.removable:
-            return [], {"search": "none", "search_repair": "none", "chosen_set": []}
-        repair = "norms" if has_statistics(bench.specimen.net) else "none"
-        search = Search(bench, 1 if self.search == "greedy" else self.beam, repair)
-        whole, budget = search.full(), parse_fraction("max_drop", self.max_drop)
-        target = parse_fraction("target_latency", self.target_latency or "0")
-        sets, best, why = [SetScore((), whole)], list[SetScore](), "every removable block is gone"
-        while step := search.step(sets, saved):
-            sets, lost = step, (whole - step[0].right) / len(bench.search_images)
-            if lost > budget:
-                why = f"one more block loses {format_value(lost, FRACTION)} on the images to choose by"
-                break
-            best.append(step[0])
-            if target and self._latency(bench, step[0]) <= target:
-                why = f"the latency is at most {target:.0%} of the full network's"
-                break
-        several = [bench.slimmer.several(each.blocks) for each in best if len(each.blocks) > 1]
-        facts = {
-            "search": self.search,
-            "search_repair": repair,
-            "ended": why,
-            "chosen_set": list(best[-1].blocks) if best else [],
-            "path": [list(each.blocks) for each in best],
-        }
-        return several, facts
+        if self.search == "none":
+            return [], dict(NO_SEARCH)
+        limits = Limits(
+            parse_fraction("max_drop", self.max_drop),
+            parse_fraction("target_latency", self.target_latency or "0"),
+            parse_fraction("target_macs", self.target_macs or "0"),
+        )
+        sets, facts = search_sets(bench, 1 if self.search == "greedy" else self.beam, self.repair, limits, saved, self._latency)
+        return sets, {"search": self.search, **facts}
 
-    def _latency(self, bench: Bench, score: SetScore) -> float:
-        """The latency of a set, as a fraction of the full network's."""
-        net = bench.slimmer.network(bench.slimmer.several(score.blocks))
+    def _latency(self, bench: Bench, candidate: SmallerNetwork) -> float:
+        """The latency of a candidate, as a fraction of the full network's."""
+        net = bench.slimmer.network(candidate)
         return measure_savings(bench.specimen, [net], self.batch, self.repeats, lambda: None)[1].latency.value
 
     def _predictors(self, bench: Bench, slimmer: Slimmer, singles: Sequence[SmallerNetwork]) -> dict[str, np.ndarray[Any, Any]]:

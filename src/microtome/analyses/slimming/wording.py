@@ -139,8 +139,8 @@ def best_block(finding: Finding) -> str:
 
 def chosen_candidate(finding: Finding) -> tuple[str, str]:
     """The candidate that the search came to and the repair it was chosen with; empty where the search removed nothing."""
-    blocks = finding.facts["chosen_set"]
-    return (" + ".join(blocks), str(finding.facts["search_repair"])) if blocks else ("", "none")
+    facts = finding.facts
+    return (str(facts["chosen_candidate"]), str(facts["search_repair"])) if facts["chosen_set"] else ("", "none")
 
 
 def _points(loss: float) -> str:
