@@ -7,7 +7,10 @@ on which. Textures have a 1/f spectrum: octaves of smooth noise, each half as st
 (seed, index) alone: the same at any size, in any order.
 """
 
+import hashlib
+import inspect
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from microtome.errors import BadOption, UnknownName, did_you_mean
+from microtome.images import generated
+from microtome.images.collection import Images
 from microtome.images.scenes import Scene
 
 Floats = NDArray[np.floating[Any]]
@@ -32,8 +37,20 @@ _SKY: Floats = np.array([[(0.30, 0.48, 0.78), (0.76, 0.84, 0.90)], [(0.42, 0.46,
 _GROUND: Floats = np.array([[(0.50, 0.58, 0.40), (0.24, 0.36, 0.20)], [(0.58, 0.48, 0.36), (0.36, 0.26, 0.20)],
                             [(0.70, 0.62, 0.46), (0.54, 0.42, 0.28)], [(0.46, 0.48, 0.50), (0.24, 0.28, 0.30)]])  # fmt: skip
 _OCTAVES = (2, 4, 8, 16, 32)
-_DRAWS = {"horizon": 0, "radius": 1, "contrast": 2, "row": 3, "col": 4, "hue": 5, "sky": 6, "ground": 7, "clouds": 8, "grain": 9}
+_DRAWS = {
+    "horizon": 0,
+    "radius": 1,
+    "contrast": 2,
+    "row": 3,
+    "col": 4,
+    "hue": 5,
+    "sky": 6,
+    "ground": 7,
+    "clouds": 8,
+    "grain": 9,
+}
 _FACTOR_DRAWS = 10  # the first of the draws that choose a factor outside the class
+KIND = "horizon"
 _FINE = 4  # sub-pixels along each axis in which the coverage of a pixel is counted
 
 
@@ -72,6 +89,39 @@ class HorizonControls:
         for factor in self.factors:
             names = [f"{name}-{value}".removeprefix("-") for name in names for value in FACTORS[factor]]
         return tuple(names)
+
+
+def horizon_images(
+    count: int = 200,
+    seed: int = 0,
+    size: int = 64,
+    factors: str = "place+light+order",
+    horizon: Range = (0.42, 0.58),
+    radius: Range = (0.065, 0.085),
+    contrast: Range = (0.4, 0.9),
+    col: Range = (0.0, 1.0),
+    texture: Range = (0.10, 0.20),
+) -> Images:
+    """`count` scenes of `size` px as Images; `factors` joined by + make up the class, the ranges are those of `HorizonControls`.
+
+    Raises:
+        BadOption: a count, seed, size or range outside its limits, or no factor.
+        UnknownName: there is no such factor.
+    """
+    count = generated.check_count(count, KIND)
+    names = tuple(name for name in factors.split("+") if name)
+    controls = HorizonControls(factors=names, horizon=horizon, radius=radius, contrast=contrast, col=col, texture=texture)
+    horizon_scene(0, seed=seed, size=size, controls=controls)  # a size or seed that cannot be drawn is refused here
+    source = generated.GeneratedSource(
+        KIND,
+        count,
+        lambda number: horizon_scene(number, seed=seed, size=size, controls=controls),
+        [_code_hash(), seed, size, repr(controls)],
+    )
+    spans = {field.name: list(getattr(controls, field.name)) for field in fields(controls)[1:]}
+    options = {"count": count, "seed": seed, "size": size, "factors": factors, **spans}
+    labels = np.arange(count) % len(controls.classes)
+    return generated.generated_set(source, labels, controls.classes, f"{KIND}-{seed}", options)
 
 
 def horizon_scene(index: int, *, seed: int = 0, size: int = 64, controls: HorizonControls | None = None) -> Scene:
@@ -133,7 +183,7 @@ def _stack_middle(place: int, horizon: float, radius: float, draw: float) -> flo
     return _between((low, high), draw)
 
 
-def _octave_noise(random: np.random.Generator, size: int, stretch: int) -> Floats:
+def octave_noise(random: np.random.Generator, size: int, stretch: int) -> Floats:
     """Noise (row, col) of standard deviation about 1 and 1/f amplitude, `stretch` times as coarse along the columns' axis."""
     total = np.zeros((size, size))
     for octave in _OCTAVES:
@@ -145,14 +195,14 @@ def _octave_noise(random: np.random.Generator, size: int, stretch: int) -> Float
 def _landscape(random: np.random.Generator, size: int, horizon: float, texture: Range, draw: Floats) -> Floats:
     """Sky over ground (row, col, rgb), each with a vertical gradient of colour and a texture of its own."""
     at = ((np.arange(size) + 0.5) / size)[:, None]
-    ridge = horizon + 0.012 * _octave_noise(random, size, 1)[:1]
+    ridge = horizon + 0.012 * octave_noise(random, size, 1)[:1]
     above, below = np.clip(at / horizon, 0, 1), np.clip((at - horizon) / (1 - horizon), 0, 1)
     sky, ground = (
         bank[int(draw[_DRAWS[key]] * len(bank))] + random.normal(0, 0.04, (2, 3))
         for key, bank in (("sky", _SKY), ("ground", _GROUND))
     )
-    clouds = 0.5 * _between(texture, draw[_DRAWS["clouds"]]) * _octave_noise(random, size, 2)
-    grain = _between(texture, draw[_DRAWS["grain"]]) * _octave_noise(random, size, 1) * (0.4 + 0.8 * below)
+    clouds = 0.5 * _between(texture, draw[_DRAWS["clouds"]]) * octave_noise(random, size, 2)
+    grain = _between(texture, draw[_DRAWS["grain"]]) * octave_noise(random, size, 1) * (0.4 + 0.8 * below)
     over = sky[0] + (sky[1] - sky[0]) * above[..., None] + clouds[..., None]
     under = ground[0] + (ground[1] - ground[0]) * below[..., None] + grain[..., None]
     part = np.clip((at - ridge) * size + 0.5, 0, 1)[..., None]
@@ -181,3 +231,9 @@ def _body(name: str, size: int, row: float, col: float, radius: float) -> tuple[
         inside = (np.minimum(np.abs(u), np.abs(v)) <= 0.36) & (np.maximum(np.abs(u), np.abs(v)) <= 1)
     coverage = inside.reshape(size, _FINE, size, _FINE).mean((1, 3))
     return coverage, np.clip((row - (np.arange(size)[:, None] + 0.5) / size) / radius, -1, 1) + np.zeros((1, size))
+
+
+@lru_cache(maxsize=1)
+def _code_hash() -> str:
+    """The hash of this file: a generator that draws differently can never pass for the old one."""
+    return hashlib.sha256(inspect.getsource(inspect.getmodule(horizon_scene) or horizon_scene).encode()).hexdigest()

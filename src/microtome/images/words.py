@@ -16,6 +16,7 @@ from microtome.images.turning import turn_images
 GENERATORS = {  # word -> module:function
     "scenes": "microtome.images.words:plain_scenes",
     "micro_objects": "microtome.images.micro_objects:micro_objects",
+    "horizon": "microtome.images.horizon:horizon_images",
 }
 TURNING = {"turn": "none", "turn_seed": 0}  # what every word takes besides
 
