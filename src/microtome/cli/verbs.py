@@ -181,7 +181,7 @@ def train_command(network: str, out: str, epochs: int | None, count: int | None,
 
     An interrupted training resumes.
     """
-    from microtome.training.__main__ import main as run
+    from microtome.training.zoo.command import main as run
 
     words = [network, "--out", out, "--threads", str(threads)]
     for flag, value in (("--epochs", epochs), ("--count", count)):
