@@ -11,19 +11,24 @@ from typing import Any, cast
 
 from microtome.errors import BadOption, did_you_mean
 from microtome.images.collection import Images
+from microtome.images.scenes import Controls, Range
 from microtome.images.turning import turn_images
 
 GENERATORS = {  # word -> module:function
     "scenes": "microtome.images.words:plain_scenes",
+    "cues": "microtome.images.distant_cues:distant_cues",
     "micro_objects": "microtome.images.micro_objects:micro_objects",
     "horizon": "microtome.images.horizon:horizon_images",
 }
 TURNING = {"turn": "none", "turn_seed": 0}  # what every word takes besides
 
 
-def plain_scenes(count: int = 200, seed: int = 0, size: int = 64) -> Images:
-    """Generated scenes without changed controls; see `Images.scenes`."""
-    return Images.scenes(count, seed, size)
+def plain_scenes(
+    count: int = 200, seed: int = 0, size: int = 64, area: Range = Controls.area, clutter: Range = Controls.clutter
+) -> Images:
+    """Generated scenes; `area` and `clutter` are the ranges of two of their controls, see `Images.scenes`."""
+    controls = {name: value for name, value in (("area", area), ("clutter", clutter)) if value != getattr(Controls, name)}
+    return Images.scenes(count, seed, size, **controls)
 
 
 def is_generated(word: str) -> bool:

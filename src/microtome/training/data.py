@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +69,16 @@ def open_labelled(word: str) -> Images:
     Raises: ImagesError or BadOption.
     """
     if is_generated(word):
-        return generate_images(word)
+        return _kept_images(word)
     if Path(word).suffix == ".npz":
         return _open_npz(Path(word))
     return Images.folder(word)
+
+
+@lru_cache(maxsize=4)
+def _kept_images(word: str) -> Images:
+    """Generated images, kept with the pixels that were drawn: the runs of an experiment share them."""
+    return generate_images(word)
 
 
 def open_training_data(choice: DataChoice, seed: int, *, segments: bool = False) -> TrainingData:
