@@ -58,7 +58,7 @@ def verdicts(name: str, runs: list[Run]) -> dict[str, str]:
             [row[0]["maps"][-1][1] > BANDED_A and abs(row[0]["twin"]) < TWIN_LIMIT for row in rows])),
         "P2": (decide(TURNED), lambda rows: _hold([row[0]["maps"][-1][2] < -BANDED_A for row in rows])),
         "P3": (decide(RANDOM), lambda rows: _hold(
-            [-RANDOM_LIMIT < row[0]["maps"][-1][1] and row[0]["maps"][-1][2] < RANDOM_LIMIT for row in rows])),
+            [row[0]["maps"][-1][1] > -RANDOM_LIMIT and row[0]["maps"][-1][2] < RANDOM_LIMIT for row in rows])),
         "P4": (decide(FLAT, BASELINE), _weaken),
         "P5": (decide(ROWS, BASELINE), _weaken),
     }  # fmt: skip
@@ -154,7 +154,9 @@ def _verdict_table(results: dict[str, list[Run]]) -> str:
     judged = {name: verdicts(name, runs) for name, runs in results.items()}
     rows = [f"| | hypothesis | {' | '.join(results)} |", "|---|---|" + "---|" * len(results)]
     for key, title in TITLES.items():
-        rows.append(f"| {key} | {title} | " + " | ".join(f"**{judged[name].get(key, 'not asked')}**" for name in results) + " |")
+        rows.append(
+            f"| {key} | {title} | " + " | ".join(f"**{judged[name].get(key, 'not asked')}**" for name in results) + " |"
+        )
     return "\n".join(rows)
 
 
@@ -228,8 +230,13 @@ def main(words: list[str] | None = None) -> int:
         results[name] = collect(name, Path(folder))
     if given.collect:
         (FIGURES / FIGURE).write_bytes(picture(draw(results)))
-        lines = {name: [{key: value for key, value in run.items() if key != "tiles"} for run in runs] for name, runs in results.items()}
-        RESULTS.write_text(json.dumps(lines, separators=(",", ":")).replace('{"variant"', '\n{"variant"') + "\n", encoding="utf-8")
+        lines = {
+            name: [{key: value for key, value in run.items() if key != "tiles"} for run in runs]
+            for name, runs in results.items()
+        }
+        RESULTS.write_text(
+            json.dumps(lines, separators=(",", ":")).replace('{"variant"', '\n{"variant"') + "\n", encoding="utf-8"
+        )
     PAGE.write_text(spliced(PAGE, "results", result_text(results)), encoding="utf-8")
     return 0
 

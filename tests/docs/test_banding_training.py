@@ -12,7 +12,7 @@ from docs_reading import DOCS
 from microtome.numerics.weights.banding import BANDED_A
 
 sys.path.insert(0, str(DOCS))
-import banding_training as page  # noqa: E402
+import banding_training as page
 
 TEXT = page.PAGE.read_text(encoding="utf-8")
 RESULTS: dict[str, Any] = json.loads(page.RESULTS.read_text(encoding="utf-8"))
