@@ -28,7 +28,9 @@ class Augmenter:
                 "for a network that gives a class for every pixel."
             )
         if choice.randaugment and channels != 3:
-            raise BadOption(f"RandAugment works on three channels, and the images have {channels}; leave augmentation.randaugment out.")
+            raise BadOption(
+                f"RandAugment works on three channels, and the images have {channels}; leave augmentation.randaugment out."
+            )
         self.choice, self.framing = choice, framing
         v2: Any = transforms()
         self._v2 = v2
@@ -66,6 +68,8 @@ class Augmenter:
         row = (torch.arange(rows)[None] + shifts[:, :1]).clamp(0, rows - 1)
         col = (torch.arange(cols)[None] + shifts[:, 1:]).clamp(0, cols - 1)
         col = torch.where(flip[:, None], cols - 1 - col, col)
+        if self.choice.flip_vertical:
+            row = torch.where((torch.rand(count) < 0.5)[:, None], rows - 1 - row, row)
         image = torch.arange(count)[:, None, None]
         moved = values[image, row[:, :, None], col[:, None, :]]
         return moved, None if masks is None else masks[image, row[:, :, None], col[:, None, :]]

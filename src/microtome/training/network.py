@@ -87,7 +87,9 @@ def _filled(specimen: Specimen, given: Specimen) -> Specimen:
     fitting = {name: value for name, value in other.items() if name in state and state[name].shape == value.shape}
     strange = [name for name in state if name not in fitting]
     if len(strange) > max(4, len(state) // 4):
-        raise BadOption(f"Most of the given weights do not fit {specimen.name}: {', '.join(strange[:3])} and others have other shapes.")
+        raise BadOption(
+            f"Most of the given weights do not fit {specimen.name}: {', '.join(strange[:3])} and others have other shapes."
+        )
     specimen.net.load_state_dict({**state, **fitting})
     return replace(specimen, recipe=given.recipe, weights=given.weights, trained=given.trained)
 
@@ -98,9 +100,11 @@ def _require_run(specimen: Specimen, size: int) -> None:
         _ = specimen.anatomy
     except SpecimenError as error:
         rows, cols = specimen.recipe.size
+        reason, _, other = str(error).partition(": it runs on ")
+        wanted = f"it runs on {other.partition(';')[0]}; give that as data.size" if other else f"{reason.rstrip('.')}; give another data.size"
         raise BadOption(
-            f"{specimen.name} does not take images of {rows} x {cols} px ({error}) Give another data.size"
-            + (", or the option of its factory for it, such as network.options.img_size" if size else "")
+            f"{specimen.name} does not take images of {rows} x {cols} px: {wanted}"
+            + (", or the option of its factory for the size, such as network.options.img_size" if size else "")
             + "."
         ) from error
 

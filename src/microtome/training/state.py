@@ -24,9 +24,7 @@ class Progressed:
     curves: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
 
-def save_state(
-    path: Path, key: str, net: nn.Module, optimisers: list[Any], progressed: Progressed
-) -> None:
+def save_state(path: Path, key: str, net: nn.Module, optimisers: list[Any], progressed: Progressed) -> None:
     """Write the state. Raises WriteError where there is no room; the older state is then still there."""
     state = {
         "key": key,
@@ -49,8 +47,10 @@ def load_state(path: Path, key: str, net: nn.Module, optimisers: list[Any]) -> P
         return Progressed()
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # noqa: BLE001  # whatever torch raises for a damaged file
-        raise CheckpointError(f"'{path}' is damaged ({type(error).__name__}); remove it to start this training again.") from error
+    except Exception as error:  # whatever torch raises for a damaged file
+        raise CheckpointError(
+            f"'{path}' is damaged ({type(error).__name__}); remove it to start this training again."
+        ) from error
     if state["key"] != key:
         raise CheckpointError(
             f"'{path.parent}' holds a training of another recipe, or of images that have changed; give another {option_name('out')}, or "

@@ -23,10 +23,10 @@ from microtome.atomic_write import atomic_write
 from microtome.edit import apply_edits
 from microtome.errors import BadOption, CheckpointError, MissingExtra, option_name
 from microtome.opening.opening import open as open_specimen
+from microtome.training.renormalising import renormalise
 from microtome.training.zoo.data import TRAINING_SEED, SceneSeries, scene_series
 from microtome.training.zoo.recipes import ZooRecipe
 from microtome.training.zoo.removal import remove_blocks
-from microtome.training.renormalising import renormalise
 from microtome.training.zoo.teaching import TaughtNetwork, Teacher, prepare_student
 
 Progress = Callable[[dict[str, Any]], None]
@@ -214,9 +214,7 @@ def _train_epoch(
     return total / steps
 
 
-def _training_batch(
-    data: SceneSeries, chosen: Any, recipe: ZooRecipe, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def _training_batch(data: SceneSeries, chosen: Any, recipe: ZooRecipe, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Augmented images (image, rgb, row, col) and what is wanted of them: a class each, or one for each pixel (image, row, col)."""
     motion = Motion.sample(len(chosen), generator)
     x = normalise(tint(motion(torch.from_numpy(data.pixels[chosen]).float()), generator))
@@ -253,9 +251,7 @@ def _resume(path: Path, recipe: ZooRecipe, net: nn.Module, optimizers: list[torc
     return int(state["epoch"])
 
 
-def _save_state(
-    path: Path, recipe: ZooRecipe, net: nn.Module, optimizers: list[torch.optim.Optimizer], epoch: int
-) -> None:
+def _save_state(path: Path, recipe: ZooRecipe, net: nn.Module, optimizers: list[torch.optim.Optimizer], epoch: int) -> None:
     kept = [optimizer.state_dict() for optimizer in optimizers]
     state = {"recipe": recipe.json(), "net": net.state_dict(), "optimizers": kept, "epoch": epoch}
     payload = BytesIO()  # torch.save reports a full disk as an error of its own

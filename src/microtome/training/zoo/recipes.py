@@ -67,9 +67,7 @@ RECIPES: dict[str, ZooRecipe] = {
             teacher="mini_vgg",
             channels_last=False,
         ),
-        ZooRecipe(
-            network="mini_deeplab", epochs=4, halved=0.0
-        ),  # on half the side its rates would reach beyond the border
+        ZooRecipe(network="mini_deeplab", epochs=4, halved=0.0),  # on half the side its rates would reach beyond the border
     )
 }
 
