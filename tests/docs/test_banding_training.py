@@ -52,6 +52,10 @@ def test_a_missing_seed_is_inconclusive_and_one_seed_decides_against() -> None:
     assert page.verdicts("horizon", runs[:-1])["P4"] == "inconclusive"
     assert page.verdicts("horizon", runs)["P2"] == "inconclusive"
     assert page.verdicts("horizon", [made_run(page.BASELINE, SEEDS[0], 0.3), *runs[1:]])["P1"] == "does not hold"
+    three = [made_run(variant, seed, 0.8 if variant == page.BASELINE else 0.4) for seed in page.SEEDS["photographs"]
+             for variant in (page.BASELINE, page.PLAIN)]  # fmt: skip
+    assert page.verdicts("photographs", three)["P6"] == page.verdicts("photographs", three[:4])["P6"] == "holds"
+    assert "P3" not in page.verdicts("photographs", three) and "P6" not in page.verdicts("horizon", runs)
 
 
 def test_relative_drop() -> None:
@@ -72,9 +76,7 @@ def test_the_rules_in_words_are_those_of_the_code() -> None:
     for name, seeds in page.SEEDS.items():
         definition = (DOCS.parent / "experiments" / f"banding_{name}.toml").read_text(encoding="utf-8")
         assert f"seeds = {list(seeds)}" in definition
-        assert set(re.findall(r'^name = "([^:"]+)"$', definition, re.M)) <= {
-            page.BASELINE, page.TURNED, page.RANDOM, page.FLAT, page.ROWS,
-        }  # fmt: skip
+        assert set(re.findall(r'^name = "([^:"]+)"$', definition, re.M)) <= set(page.VARIANTS)
         assert ", ".join(map(str, seeds)) in protocol
 
 
