@@ -97,14 +97,15 @@ def _read_run(folder: Path, result: dict[str, Any]) -> Run:
     import microtome as mt
 
     finding = next(mt.Finding.load(folder / path) for path in result["findings"] if "banding" in path)
-    layers = [str(layer) for layer in finding["index"].coords["layer"].values]
+    names = [str(layer) for layer in finding["index"].coords["layer"].values]
+    layers = [name for name in names if name.startswith("features.")]  # convolutions: a head over the flat map is measured too
     spans = {
-        key: [[_rounded(finding[array + end].values[at]) for end in ("", "_low", "_high")] for at in range(len(layers))]
+        key: [[_rounded(finding[array + end].sel(layer=layer)) for end in ("", "_low", "_high")] for layer in layers]
         for key, array in (("maps", "index_nmf"), ("raw", "index"))
     }
     bands = finding[f"bands/{layers[-1]}"]
     epochs = {text.split("[")[1][:-1]: values for text, values in result["over_epochs"].items() if "index_nmf" in text}
-    twins = [float(finding[f"twin_index_nmf_{end}"].values[-1]) for end in ("low", "high")]
+    twins = [float(finding[f"twin_index_nmf_{end}"].sel(layer=layers[-1])) for end in ("low", "high")]
     return {
         "variant": result["variant"],
         "seed": result["seed"],
