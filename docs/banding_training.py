@@ -26,6 +26,7 @@ BASELINE, TURNED, RANDOM = "baseline", "turned by 90 degrees", "turned at random
 FLAT, ROWS, PLAIN = "fully connected, no pooling", "pooling along x only", "not mirrored"
 VARIANTS = (BASELINE, TURNED, RANDOM, FLAT, ROWS, PLAIN)
 MIN_SEEDS = 2  # of a verdict
+SHOWN = 24  # tiles of a layer in the figure
 TITLES = {
     "P1": "bands appear", "P2": "the direction comes from the images", "P3": "no bands without up and down",
     "P4": "bands go with the global pooling (fully connected head)", "P5": "bands go with pooling along x only",
@@ -117,10 +118,15 @@ def _read_run(folder: Path, result: dict[str, Any]) -> Run:
         "filters_raw": [_rounded(each) for each in bands.sel(measure="D").values],
         "epochs": {layer.rpartition(".")[2]: [[int(at), _rounded(value)] for at, value in epochs[layer]] for layer in layers},
         **_added_bands(folder / "trained", layers[-1]),
-        "tiles": np.asarray(finding[f"factors/{layers[-1]}"].values)[:24].tolist(),
+        "tiles": _spread_tiles(finding[f"factors/{layers[-1]}"].values),
         "date": result["date"],
         "torch": result["torch"],
     }
+
+
+def _spread_tiles(tiles: Any) -> list[Any]:
+    """Some of a layer's tiles, evenly from their order by similarity."""
+    return np.asarray(tiles)[np.linspace(0, len(tiles) - 1, SHOWN).round().astype(int)].tolist()
 
 
 def _added_bands(trained: Path, layer: str) -> dict[str, float]:
@@ -205,7 +211,7 @@ def _epoch_table(runs: list[Run]) -> str:
     rows.append("|---|" + "---:|" * (len(epochs) + 1))
     for at, layer in enumerate(bases[0]["layers"]):
         values = np.mean([[value for _, value in run["epochs"][layer]] + [run["maps"][at][0]] for run in bases], axis=0)
-        rows.append(f"| {layer} | " + " | ".join(format_value(value) for value in values) + " |")
+        rows.append(f"| {layer} | " + " | ".join(format_value(round(float(value), 2)) for value in values) + " |")
     return "\n".join(rows)
 
 
