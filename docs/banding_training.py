@@ -211,7 +211,7 @@ def _epoch_table(runs: list[Run]) -> str:
     rows.append("|---|" + "---:|" * (len(epochs) + 1))
     for at, layer in enumerate(bases[0]["layers"]):
         values = np.mean([[value for _, value in run["epochs"][layer]] + [run["maps"][at][0]] for run in bases], axis=0)
-        rows.append(f"| {layer} | " + " | ".join(format_value(round(float(value), 2)) for value in values) + " |")
+        rows.append(f"| {layer} | " + " | ".join(f"{round(float(value), 2) + 0.0:.2f}" for value in values) + " |")
     return "\n".join(rows)
 
 

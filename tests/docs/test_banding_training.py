@@ -1,8 +1,8 @@
 """The page on banding by training: its rules are those of the code, its tables are written from the committed results."""
 
 import json
-import re
 import sys
+import tomllib
 from typing import Any
 
 import numpy as np
@@ -74,9 +74,9 @@ def test_the_rules_in_words_are_those_of_the_code() -> None:
     assert f"-{page.RANDOM_LIMIT} … {page.RANDOM_LIMIT}" in protocol
     assert f"by {page.DROP:.0%} on average" in protocol
     for name, seeds in page.SEEDS.items():
-        definition = (DOCS.parent / "experiments" / f"banding_{name}.toml").read_text(encoding="utf-8")
-        assert f"seeds = {list(seeds)}" in definition
-        assert set(re.findall(r'^name = "([^:"]+)"$', definition, re.M)) <= set(page.VARIANTS)
+        definition = tomllib.loads((DOCS.parent / "experiments" / f"banding_{name}.toml").read_text(encoding="utf-8"))
+        assert definition["seeds"] == list(seeds)
+        assert {variant["name"] for variant in definition["variant"]} <= set(page.VARIANTS)
         assert ", ".join(map(str, seeds)) in protocol
 
 
