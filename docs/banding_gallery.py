@@ -96,7 +96,7 @@ Colours are sorted, so red is often on top with random weights too: look for str
 
 **None of the mini networks is banded.** They are small (mostly 3 × 3 kernels, at most 56 units), and see 64 px scenes in which
 objects lie anywhere. Some have an index above that of any layer of their untrained twins, far below that of banded layers.
-The GoogLeNet below is banded.
+The GoogLeNet below is banded, and so are [small networks trained for it](banding_training.md).
 
 | network | A of maps, last layer | strongest | largest in the untrained twins | banded |
 |---|---:|---|---:|---|

@@ -8,6 +8,7 @@ from torch import nn
 
 from microtome import networks
 from microtome._torchvision import timm
+from microtome.errors import BadOption
 from microtome.networks.coordinates import Coordinates
 from microtome.networks.pooling import L2Pool, SpatialMasks
 from microtome.numerics.graph.counts import count_multiply_adds
@@ -84,3 +85,22 @@ def test_pieces_of_the_banding_network_by_hand() -> None:
     rows = networks.build("banding_net", width=0.125, size=64, pooling="x_avgpool").pool
     value = torch.tensor([[[[1.0, 3.0], [5.0, 7.0]]]])
     assert rows(value).tolist() == [[2.0, 6.0]]  # type: ignore[operator]
+
+
+def test_a_plan_of_its_own() -> None:
+    """By hand: three poolings leave 64 / 8 = 8 places a side; 25 weights a place and pair of channels."""
+    net = networks.build("banding_net", num_classes=7, size=64, plan="5x16,5x32,5x48,3x64x2")
+    convs = {name.rpartition(".")[2]: part for name, part in net.named_modules() if isinstance(part, nn.Conv2d)}
+    assert list(convs) == ["conv0a", "conv1a", "conv2a", "conv3a", "conv3b"]
+    weights = 25 * (3 * 16 + 16 * 32 + 32 * 48) + 9 * (48 * 64 + 64 * 64)
+    assert sum(part.weight.numel() for part in convs.values()) == weights
+    assert sum(isinstance(part, L2Pool) for part in net.modules()) == 3
+    assert net.features(torch.zeros(1, 3, 64, 64)).shape == (1, 64, 8, 8)  # type: ignore[operator]
+    whole = networks.build("banding_net", num_classes=7, size=64, plan="5x16,5x32,5x48,3x64x2", pooling="fc")
+    assert whole.fc.in_features == 64 * 8 * 8
+
+
+@pytest.mark.parametrize("plan", ["5", "4x16", "5x16x0", "5x16,,5x16", "5x16x10", "0x16"])
+def test_a_plan_that_is_none(plan: str) -> None:
+    with pytest.raises(BadOption, match="is no group of convolutions; write odd kernel x width"):
+        networks.build("banding_net", plan=plan)

@@ -46,6 +46,19 @@ def test_each_image_is_mirrored_or_not_and_shifted_with_its_border() -> None:
     assert len(seen) > 20  # of 50
 
 
+def test_images_on_their_side_are_mirrored_along_their_own_left_and_right() -> None:
+    """A vertical mirroring of turned images is the turn of the mirrored ones: half of them, whole rows exchanged."""
+    turned = torch.rot90(PIXELS, 1, (1, 2)).repeat(16, 1, 1, 1)
+    torch.manual_seed(0)
+    moved, _ = augmenter(flip_vertical=True)._move(turned, None)
+    mirrored = torch.rot90(PIXELS.flip(2), 1, (1, 2)).repeat(16, 1, 1, 1)
+    kept, changed = (
+        torch.tensor([torch.equal(one, two) for one, two in zip(moved, other, strict=True)]) for other in (turned, mirrored)
+    )
+    assert bool((kept ^ changed).all())
+    assert 16 < int(changed.sum()) < 48  # of 64, four standard deviations around half
+
+
 def shifted(image: np.ndarray, flip: bool, down: int, over: int) -> np.ndarray:
     """Mirrored, padded with the border, and cut."""
     padded = np.pad(image[:, ::-1] if flip else image, ((2, 2), (2, 2), (0, 0)), mode="edge")

@@ -8,29 +8,41 @@ and stride 2, the mean instead of the sum of squares is our reading: the batch n
 Source: Petrov et al. 2021, Weight Banding, distill.pub/2020/circuits/weight-banding, figure 4; sizes from its repository's history.
 """
 
+import re
+
 from torch import Tensor, nn
 
 from microtome.errors import BadOption, did_you_mean
 from microtome.networks.coordinates import Coordinates
 from microtome.networks.pooling import POOLINGS, HeadWidths, L2Pool, MapSize, Pooling, build_pooling
 
-# group: (kernel, width, convolutions)
-PLAN = ((7, 32, 1), (5, 64, 1), (5, 64, 1), (5, 128, 2), (5, 256, 5), (5, 512, 2))
+ConvolutionPlan = tuple[tuple[int, int, int], ...]  # of each group: kernel, width, convolutions
+PLAN: ConvolutionPlan = ((7, 32, 1), (5, 64, 1), (5, 64, 1), (5, 128, 2), (5, 256, 5), (5, 512, 2))
 LEAST_WIDTH = HeadWidths().groups  # of any convolution, so that its channels can be grouped
+LETTERS = "abcdefghi"  # of the convolutions of one group
 
 
 class BandingNet(nn.Module):
     """The convolutions, named as in the article (conv0a … conv5b), then the chosen pooling and the last layer `fc`."""
 
-    def __init__(self, num_classes: int, pooling: Pooling, masks: int, coordinates: bool, width: float, size: int) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        pooling: Pooling,
+        masks: int,
+        coordinates: bool,
+        width: float,
+        size: int,
+        plan: ConvolutionPlan = PLAN,
+    ) -> None:
         super().__init__()
         self.num_classes = num_classes
         self.features = nn.Sequential()
         units = 3
-        for group, (kernel, wide, count) in enumerate(PLAN):
-            for letter in "abcde"[:count]:
+        for group, (kernel, wide, count) in enumerate(plan):
+            for letter in LETTERS[:count]:
                 outputs = max(LEAST_WIDTH, round(wide * width))
-                extra = coordinates and group == len(PLAN) - 1
+                extra = coordinates and group == len(plan) - 1
                 if extra:
                     self.features.add_module(f"coordinates{group}{letter}", Coordinates())
                 conv = nn.Conv2d(units + 2 * extra, outputs, kernel, padding=kernel // 2, bias=False)
@@ -38,9 +50,9 @@ class BandingNet(nn.Module):
                 self.features.add_module(f"norm{group}{letter}", nn.BatchNorm2d(outputs))
                 self.features.add_module(f"act{group}{letter}", nn.ReLU())
                 units = outputs
-            if group < len(PLAN) - 1:
+            if group < len(plan) - 1:
                 self.features.add_module(f"pool{group}", L2Pool())
-        side = size // 32
+        side = size // 2 ** (len(plan) - 1)
         self.pool, wide = build_pooling(pooling, MapSize(units, side, side), HeadWidths(masks=masks))
         self.fc = nn.Linear(wide, num_classes)
 
@@ -56,6 +68,7 @@ def banding_net(
     coordinates: bool = False,
     width: float = 1.0,
     size: int = 224,
+    plan: str = "",
 ) -> nn.Module:
     """The simplified network; the options are the article's changes to it.
 
@@ -64,14 +77,32 @@ def banding_net(
     weightings: 3, 5 or 16 there); mask (one weight for each element, then gap); attention (one learned query) and film (a scale and a
     shift for each place), which are our readings; groups (16 groups of channels, a layer for each). `coordinates` puts coordinate
     channels before 5a and 5b. `width` scales all widths (ours, for small runs); `size` is the side of the image in px.
+    `plan` gives other groups of convolutions (ours, for small images), such as 5x16,5x32,5x48,5x64x2: kernel x width, x how many; one
+    L2 pooling between each two groups.
 
     Raises: BadOption.
     """
     if pooling not in POOLINGS:
         raise BadOption(f"The banding network has no pooling '{pooling}'.{did_you_mean(str(pooling), POOLINGS)}")
-    if size < 32 or size % 32 or masks < 1 or width <= 0:
+    groups = _parse_plan(plan) if plan else PLAN
+    step = 2 ** (len(groups) - 1)
+    if size < step or size % step or masks < 1 or width <= 0:
         raise BadOption(
-            f"The banding network takes size in multiples of 32, masks of 1 or more, width above 0; given were {size}, {masks}, "
+            f"The banding network takes size in multiples of {step}, masks of 1 or more, width above 0; given were {size}, {masks}, "
             f"{width}."
         )
-    return BandingNet(num_classes, pooling, masks, coordinates, width, size)
+    return BandingNet(num_classes, pooling, masks, coordinates, width, size, groups)
+
+
+def _parse_plan(text: str) -> ConvolutionPlan:
+    """The groups of a plan such as 7x32,5x64x2. Raises BadOption where it is none."""
+    groups: list[tuple[int, int, int]] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"([1-9]\d?)x([1-9]\d{0,3})(?:x([1-9]))?", part.strip())
+        if match is None or int(match[1]) % 2 == 0:
+            raise BadOption(
+                f"'{part}' in the plan '{text}' is no group of convolutions; write odd kernel x width, x how many (up to "
+                f"{len(LETTERS)}), such as 5x16,5x64x2."
+            )
+        groups.append((int(match[1]), int(match[2]), int(match[3] or 1)))
+    return tuple(groups)

@@ -68,6 +68,8 @@ class Augmenter:
         row = (torch.arange(rows)[None] + shifts[:, :1]).clamp(0, rows - 1)
         col = (torch.arange(cols)[None] + shifts[:, 1:]).clamp(0, cols - 1)
         col = torch.where(flip[:, None], cols - 1 - col, col)
+        if self.choice.flip_vertical:
+            row = torch.where((torch.rand(count) < 0.5)[:, None], rows - 1 - row, row)
         image = torch.arange(count)[:, None, None]
         moved = values[image, row[:, :, None], col[:, None, :]]
         return moved, None if masks is None else masks[image, row[:, :, None], col[:, None, :]]

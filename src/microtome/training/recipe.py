@@ -57,6 +57,7 @@ class Augmentation(_Section):
     """Random changes of the training images."""
 
     flip: bool = option(True, "mirror half of the images left to right")
+    flip_vertical: bool = option(False, "mirror half of the images top to bottom, such as images that lie on their side")
     shift: int = option(4, "largest shift, px", low=0, high=1000)
     crop_scale: tuple[float, ...] = option(
         (), "smallest and largest fraction of the image in a random resized crop; none without"
