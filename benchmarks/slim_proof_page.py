@@ -112,7 +112,7 @@ def _count_line(every: Sequence[Duel], method: str, words: str) -> str:
     alone = len(every) - len(known)
     text = (
         f"At {words}, {method} against Torch-Pruning: {plural(len(known), 'comparison')} in "
-        f"{plural(len({duel.network for duel in every}), 'network')}; significantly more accurate in {above}, less in {below}."
+        f"{plural(len({duel.network for duel in every if duel.difference is not None}), 'network')}; significantly more accurate in {above}, less in {below}."
     )
     if least:
         text += f" The estimate is below Torch-Pruning's in {name_list(list(dict.fromkeys(least)), 9)}."
