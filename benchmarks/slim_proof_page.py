@@ -109,10 +109,10 @@ def _count_line(every: Sequence[Duel], method: str, words: str) -> str:
     known = [duel.difference for duel in every if duel.difference is not None]
     above, below = (sum(test(each) for each in known) for test in (_is_above, _is_below))
     least = [duel.network for duel in every if duel.difference is not None and duel.difference.value < 0]
-    alone = len(every) - len(known)
+    alone, networks = len(every) - len(known), {duel.network for duel in every if duel.difference is not None}
     text = (
         f"At {words}, {method} against Torch-Pruning: {plural(len(known), 'comparison')} in "
-        f"{plural(len({duel.network for duel in every}), 'network')}; significantly more accurate in {above}, less in {below}."
+        f"{plural(len(networks), 'network')}; significantly more accurate in {above}, less in {below}."
     )
     if least:
         text += f" The estimate is below Torch-Pruning's in {name_list(list(dict.fromkeys(least)), 9)}."

@@ -11,6 +11,7 @@ from microtome.instruments.attribution.layer_reasons import layer_reason
 TOKENS = "deep: the last layer of this block whose patch tokens the class score depends on"
 STAGE = "deep: the end of the last stage"
 # Network, its options, side of the input, the layers that `deep` stands for, their layout and grids, and the reason.
+BRANCHES = "deep: one of 4 branches at the end of the last stage"
 NETWORKS = {
     "vgg19": ("timm:vgg19", {}, 64, None, "nchw", STAGE),
     "resnet50": ("timm:resnet50", {"zero_init_last": False}, 64, ("layer4",), "nchw", STAGE),
@@ -20,7 +21,7 @@ NETWORKS = {
     "convnext": ("timm:convnext_atto", {}, 64, ("stages.3",), "nchw", STAGE),
     "mobilenet": ("timm:mobilenetv3_small_050", {}, 64, None, "nchw", STAGE),
     "efficientformer": ("timm:efficientformer_l1", {}, 224, None, "", ""),
-    "hrnet": ("timm:hrnet_w18_small", {}, 64, ("final_layer",), "nchw", STAGE),  # after the branches have met
+    "hrnet": ("timm:hrnet_w18_small", {}, 64, tuple(f"stage4[{branch}]" for branch in range(4)), "nchw", BRANCHES),
     "deit": ("timm:deit_tiny_patch16_224", {"depth": 3, "img_size": 64}, 64, ("blocks.2.norm1",), "tokens", TOKENS),
     "vit": ("timm:vit_tiny_patch16_224", {"depth": 3, "img_size": 64}, 64, ("blocks.2.norm1",), "tokens", TOKENS),
     "swin": ("timm:swin_tiny_patch4_window7_224", {"img_size": 64, "window_size": 2}, 64, ("layers.3",), "nhwc", STAGE),
@@ -51,7 +52,7 @@ def test_branches_have_a_map_each():
     specimen = mt.open("timm:hrnet_w18_small", weights=None, num_classes=5, recipe={"size": 64})
     shown = visible_layers(specimen, ["stage3"], noise(1, 64, 64))
     assert shown.names == ("stage3[0]", "stage3[1]", "stage3[2]")
-    assert layer_reason(specimen, "stage3[1]") == "container, named by hand (8 x 8 positions)"
+    assert layer_reason(specimen, "stage3[1]") == "middle: one of 3 branches at the end of the middle stage (8 x 8 positions)"
 
 
 def test_calls_groups_and_layers_named_by_hand():
