@@ -19,8 +19,8 @@ import microtome
 from microtome import networks
 from microtome.images.scenes import CLASSES
 from microtome.specimen import Specimen
-from microtome.training.data import scene_series
-from microtome.training.loop import normalise
+from microtome.training.zoo.data import scene_series
+from microtome.training.zoo.loop import normalise
 
 SIDE = networks.SIZE[0] if isinstance(networks.SIZE, tuple) else networks.SIZE
 SQUARE = 12  # px

@@ -26,8 +26,8 @@ from microtome import networks
 from microtome.analyses.robustness.conditions import Condition, inputs_under, list_conditions
 from microtome.images import Images
 from microtome.specimen import Specimen
-from microtome.training.data import TRAINING_SEED, SceneSeries, scene_series
-from microtome.training.loop import Motion, normalise, tint
+from microtome.training.zoo.data import TRAINING_SEED, SceneSeries, scene_series
+from microtome.training.zoo.loop import Motion, normalise, tint
 
 RESULTS = machine.ROOT / "docs" / "robustness.json"
 FOLDER = machine.ROOT / "build" / "robustness"

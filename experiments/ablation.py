@@ -32,14 +32,14 @@ from experiments.runs import (
 )
 from microtome.errors import MicrotomeError, UnknownName, did_you_mean
 from microtome.numerics.graph.counts import count_parameters
-from microtome.training.data import TEST_SEED, TRAINING_SEED, SceneSeries, scene_series
-from microtome.training.judging import TEST_COUNT, multiply_adds, predict_classes
-from microtome.training.loop import fresh_network
-from microtome.training.recipes import TrainingRecipe
+from microtome.training.zoo.data import TEST_SEED, TRAINING_SEED, SceneSeries, scene_series
+from microtome.training.zoo.judging import TEST_COUNT, multiply_adds, predict_classes
+from microtome.training.zoo.loop import fresh_network
+from microtome.training.zoo.recipes import ZooRecipe
 
 HIDDEN_UNITS = 256  # units of fc6 and fc7: 4096 in the paper
 # The rate was chosen for the row of all layers, of 5e-4 and 2e-3, over 8 epochs of a seed that the table does not use.
-NETWORK = TrainingRecipe(
+NETWORK = ZooRecipe(
     network="alexnet_zf",
     epochs=20,
     count=4000,
@@ -58,7 +58,7 @@ class Variant:
     without: tuple[str, ...] = ()
     changed: tuple[tuple[str, Any], ...] = ()
 
-    def recipe(self, network: TrainingRecipe, seed: int) -> TrainingRecipe:
+    def recipe(self, network: ZooRecipe, seed: int) -> ZooRecipe:
         """The network's recipe for this row and seed."""
         return replace(network, seed=seed, without=self.without, options={**network.options, **dict(self.changed)})
 
@@ -85,7 +85,7 @@ VARIANTS = (
 
 
 def run_ablation(
-    network: TrainingRecipe,
+    network: ZooRecipe,
     out: Path,
     seeds: int,
     *,

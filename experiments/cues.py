@@ -8,7 +8,7 @@ atrous rates: what has to be seen lies at one known distance.
 
 import numpy as np
 
-from microtome.training.data import SceneSeries
+from microtome.training.zoo.data import SceneSeries
 
 SIDE = 32  # px; what decides lies SIDE / 2 away
 SQUARE = 4  # px

@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from experiments.runs import Reporter, accuracy_loss, accuracy_text, loss_text, print_now, train_network, write_result
 from microtome.errors import BadOption, MicrotomeError, Uneditable
 from microtome.numerics.graph.counts import count_parameters
-from microtome.training.data import TEST_SEED, TRAINING_SEED, SceneSeries, scene_series
-from microtome.training.judging import TEST_COUNT, multiply_adds, predict_classes
-from microtome.training.loop import fresh_network
-from microtome.training.recipes import TrainingRecipe, training_recipe
-from microtome.training.removal import removable_blocks
+from microtome.training.zoo.data import TEST_SEED, TRAINING_SEED, SceneSeries, scene_series
+from microtome.training.zoo.judging import TEST_COUNT, multiply_adds, predict_classes
+from microtome.training.zoo.loop import fresh_network
+from microtome.training.zoo.recipes import ZooRecipe, zoo_recipe
+from microtome.training.zoo.removal import removable_blocks
 
 Blocks = tuple[str, ...]
 
@@ -39,9 +39,9 @@ class Budget:
     count: int = 4000
     seeds: int = 2
 
-    def recipe(self, network: str, blocks: Blocks, seed: int) -> TrainingRecipe:
+    def recipe(self, network: str, blocks: Blocks, seed: int) -> ZooRecipe:
         """The network's own recipe within this budget. Raises UnknownName, and BadOption for a network that learns from a teacher."""
-        plan = training_recipe(network)
+        plan = zoo_recipe(network)
         if plan.teacher is not None:
             raise BadOption(
                 f"{network} learns from the maps of {plan.teacher}, block by block, so blocks cannot be taken out of its training; "

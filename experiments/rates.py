@@ -28,9 +28,9 @@ from experiments.rates_page import BRANCH_TEST_COUNT, docs_page, plot_sweeps, re
 from experiments.runs import Reporter, print_now, train_network, write_result
 from microtome.errors import BadOption, MicrotomeError, did_you_mean
 from microtome.numerics.maps.segmentation import confusion_matrices, mean_iou
-from microtome.training.data import TEST_SEED, TRAINING_SEED, SceneSeries, scene_series
-from microtome.training.judging import predict_classes
-from microtome.training.recipes import TrainingRecipe
+from microtome.training.zoo.data import TEST_SEED, TRAINING_SEED, SceneSeries, scene_series
+from microtome.training.zoo.judging import predict_classes
+from microtome.training.zoo.recipes import ZooRecipe
 
 RATE_FRACTIONS = (1 / 16, 1 / 8, 1 / 4, 3 / 8, 7 / 16, 1 / 2, 3 / 4, 1.0)  # 7/16 is the rule's own at M = 16
 TEST_COUNT = 1000
@@ -51,11 +51,11 @@ class Task:
     seeds: int = 3
     options: dict[str, Any] = field(default_factory=dict[str, Any])
 
-    def recipe(self, branches: Sequence[int], seed: int) -> TrainingRecipe:
+    def recipe(self, branches: Sequence[int], seed: int) -> ZooRecipe:
         """The network with branches of these rates, within the budget that all share."""
         options = {"num_classes": self.classes, "rates": tuple(branches), **self.options}
         budget: dict[str, Any] = {"epochs": self.epochs, "count": self.count, "batch": self.batch, "lr": self.lr, "seed": seed}
-        return TrainingRecipe(network="mini_deeplab", halved=0.0, smoothing=0.0, options=options, **budget)
+        return ZooRecipe(network="mini_deeplab", halved=0.0, smoothing=0.0, options=options, **budget)
 
 
 def _scenes(count: int, seed: int, cache: Path | None) -> SceneSeries:

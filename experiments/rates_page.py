@@ -9,7 +9,7 @@ import numpy as np
 from microtome.finding import Finding, array
 from microtome.numerics.statistics.intervals import Interval, student_interval
 from microtome.panels import Curve
-from microtome.training.data import TEST_SEED, TRAINING_SEED
+from microtome.training.zoo.data import TEST_SEED, TRAINING_SEED
 
 BRANCH_TEST_COUNT = 200  # images judged without each branch
 

@@ -16,14 +16,14 @@ from torch import nn
 
 from microtome.errors import BadOption
 from microtome.numerics.statistics.intervals import mean_interval, wilson_interval
-from microtome.training.data import SceneSeries
-from microtome.training.loop import fresh_network, train
-from microtome.training.recipes import TrainingRecipe
+from microtome.training.zoo.data import SceneSeries
+from microtome.training.zoo.loop import fresh_network, train_zoo_network
+from microtome.training.zoo.recipes import ZooRecipe
 
 Reporter = Callable[[str], None]
 
 
-def add_budget_options(parser: argparse.ArgumentParser, plan: TrainingRecipe) -> None:
+def add_budget_options(parser: argparse.ArgumentParser, plan: ZooRecipe) -> None:
     """The options of every experiment that trains variants of one network; `plan` says what is trained by default."""
     parser.add_argument("--cache", type=Path, help="folder that keeps the drawn scenes for the next run")
     parser.add_argument("--epochs", type=int, default=plan.epochs, help=f"default {plan.epochs}")
@@ -31,7 +31,7 @@ def add_budget_options(parser: argparse.ArgumentParser, plan: TrainingRecipe) ->
     parser.add_argument("--seeds", type=int, default=2, help="default 2")
 
 
-def recipe_within_budget(given: argparse.Namespace, plan: TrainingRecipe, example: str) -> TrainingRecipe:
+def recipe_within_budget(given: argparse.Namespace, plan: ZooRecipe, example: str) -> ZooRecipe:
     """The plan within the budget asked for, on one thread from here on; `example` is a folder to name.
 
     Raises: BadOption where no folder, or nothing to train, is asked for.
@@ -42,13 +42,13 @@ def recipe_within_budget(given: argparse.Namespace, plan: TrainingRecipe, exampl
     return replace(plan, epochs=given.epochs, count=given.count)
 
 
-def train_network(recipe: TrainingRecipe, folder: Path, learn: SceneSeries) -> nn.Module:
+def train_network(recipe: ZooRecipe, folder: Path, learn: SceneSeries) -> nn.Module:
     """The network of that recipe after its training on `learn`; a killed training goes on where it was.
 
     Raises: UnknownName, Uneditable, CheckpointError, MissingExtra.
     """
     net = fresh_network(recipe)
-    net.load_state_dict(load_file(train(recipe, folder, data=learn)))
+    net.load_state_dict(load_file(train_zoo_network(recipe, folder, data=learn)))
     return net
 
 

@@ -41,13 +41,13 @@ from microtome.errors import MicrotomeError
 from microtome.finding import Finding
 from microtome.images import Images
 from microtome.specimen import Specimen
-from microtome.training.data import TEST_SEED, TRAINING_SEED, SceneSeries, scene_series
-from microtome.training.judging import TEST_COUNT, multiply_adds, predict_classes
-from microtome.training.loop import fresh_network
-from microtome.training.recipes import TrainingRecipe
+from microtome.training.zoo.data import TEST_SEED, TRAINING_SEED, SceneSeries, scene_series
+from microtome.training.zoo.judging import TEST_COUNT, multiply_adds, predict_classes
+from microtome.training.zoo.loop import fresh_network
+from microtome.training.zoo.recipes import ZooRecipe
 
 # Decay was chosen for its filters, of 0.05 and 2, by a seed of a shorter training; at 0.05 what is drawn is mostly the first weights.
-NETWORK = TrainingRecipe(
+NETWORK = ZooRecipe(
     network="alexnet_zf",
     epochs=40,
     count=4000,
@@ -69,7 +69,7 @@ class Stem:
     weight_decay: float = NETWORK.weight_decay
     radius: float | None = None
 
-    def recipe(self, plan: TrainingRecipe, seed: int) -> TrainingRecipe:
+    def recipe(self, plan: ZooRecipe, seed: int) -> ZooRecipe:
         """The training of this row and seed."""
         return replace(plan, network=self.network, weight_decay=self.weight_decay, radius=self.radius, seed=seed)
 
@@ -89,7 +89,7 @@ STEMS = (
 
 
 def run_stems(
-    plan: TrainingRecipe,
+    plan: ZooRecipe,
     out: Path,
     seeds: int,
     *,

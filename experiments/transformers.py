@@ -24,9 +24,9 @@ from microtome import networks
 from microtome.errors import BadOption, MicrotomeError
 from microtome.images.scenes import Controls, scene
 from microtome.numerics.graph.counts import count_parameters
-from microtome.training.data import TEST_SEED, TRAINING_SEED, SceneSeries
-from microtome.training.loop import fresh_network, normalise
-from microtome.training.recipes import TrainingRecipe, training_recipe
+from microtome.training.zoo.data import TEST_SEED, TRAINING_SEED, SceneSeries
+from microtome.training.zoo.loop import fresh_network, normalise
+from microtome.training.zoo.recipes import ZooRecipe, zoo_recipe
 
 Edits = tuple[str, ...]
 ContrastMode = Literal["free", "clipped"]
@@ -45,10 +45,10 @@ class Budget:
     judged: int = 1000
     seeds: int = 3
 
-    def recipe(self, edits: Edits, seed: int) -> TrainingRecipe:
+    def recipe(self, edits: Edits, seed: int) -> ZooRecipe:
         """The transformer's recipe without its teacher, within this budget."""
         plain = replace(
-            training_recipe("mini_deit"), teacher=None, batch=32, warmup=0.05, precision="32-true", decorrelated=True
+            zoo_recipe("mini_deit"), teacher=None, batch=32, warmup=0.05, precision="32-true", decorrelated=True
         )
         return replace(plain, epochs=self.epochs, count=self.count, seed=seed, edits=edits)
 

@@ -32,7 +32,7 @@ ELSEWHERE = {
     "cli/verbs.py": ("cli/test_cli.py", "glue"),
     "networks/__init__.py": ("networks/test_mini.py", "the registry"),
     "numerics/__init__.py": ("numerics/transferability/test_evidence.py", "the one public name"),
-    "training/__main__.py": ("training/test_command.py", "the command"),
+    "training/__main__.py": ("training/zoo/test_command.py", "the command"),
 }
 
 # Tests that mirror no one module: a file, or a folder with its slash, and why.
@@ -61,8 +61,7 @@ WHOLE = {
     "test_lazy_names.py": "names that packages import on demand",
     "test_names.py": "names of the whole package",
     "test_without_twins.py": "every analysis without untrained twins",
-    "training/test_command.py": "the training command",
-    "training/test_segmenting.py": "learning masks: targets, loop and judging together",
+    "training/zoo/test_segmenting.py": "learning masks: targets, loop and judging together",
 }
 
 

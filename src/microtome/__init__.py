@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from microtome.scan import Pace as Pace
     from microtome.specimen import Recipe as Recipe
     from microtome.specimen import Specimen as Specimen
+    from microtome.training.experiment.run import run_experiment as run_experiment
 
 
 _HOMES = {
@@ -36,6 +37,7 @@ _HOMES = {
     "analyze": "microtome.runner",
     "slim": "microtome.export",
     "param_groups": "microtome.instruments.weight_decay",
+    "run_experiment": "microtome.training.experiment.run",
 }
 _SUBPACKAGES = ("analyses", "edits", "networks", "numerics")
 __all__ = [
@@ -52,6 +54,7 @@ __all__ = [
     "numerics",
     "open",
     "param_groups",
+    "run_experiment",
     "slim",
 ]
 

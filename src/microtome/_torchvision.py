@@ -44,3 +44,9 @@ def timm() -> ModuleType:
     """The timm package, with torchvision made importable first."""
     torchvision()
     return importlib.import_module("timm")
+
+
+def transforms() -> Any:
+    """The module `torchvision.transforms.v2`, imported the same way."""
+    torchvision()
+    return importlib.import_module("torchvision.transforms.v2")

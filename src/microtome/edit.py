@@ -120,8 +120,8 @@ class Edit(ABC):
         return self.apply(specimen)
 
     @final
-    def apply(self, specimen: Specimen) -> Specimen:
-        """A changed copy of the specimen; `copy.edits[-1]` describes the change and its cost.
+    def apply(self, specimen: Specimen, seed: int = SEED) -> Specimen:
+        """A changed copy of the specimen; `copy.edits[-1]` describes the change and its cost. New layers draw from `seed`.
 
         Raises:
             Uneditable: the edit does not fit this network, leaves one that does not run or is no other than before, or breaks its own
@@ -131,7 +131,7 @@ class Edit(ABC):
             raise Uneditable(f"{self.name()} of {specimen.name}: {reason}")
         chosen = self.with_choices(specimen)
         preserved = chosen.preserves(specimen)
-        net, did = _operated(chosen, specimen, SEED)
+        net, did = _operated(chosen, specimen, seed)
         did += chosen.adjust(net, specimen)
         edited = _specimen(chosen, specimen, net)
         if edited.digest() == specimen.digest():
@@ -208,8 +208,10 @@ def build_edit(name: str, given: Mapping[str, Any]) -> Edit:
     return options.build_from_words(kind, kind.name(), given)
 
 
-def apply_edits(specimen: Specimen, edits: Sequence[Any]) -> Specimen:
+def apply_edits(specimen: Specimen, edits: Sequence[Any], seed: int = SEED) -> Specimen:
     """The specimen after several edits in a row, each an `Edit`, its spelling, or the record {"edit", "options"}.
+
+    New layers draw their first weights from `seed`.
 
     Raises:
         Uneditable, UnknownName, BadOption.
@@ -222,7 +224,7 @@ def apply_edits(specimen: Specimen, edits: Sequence[Any]) -> Specimen:
             if isinstance(change, str)
             else build_edit(change["edit"], change["options"])
         )
-        specimen = edit.apply(specimen)
+        specimen = edit.apply(specimen, seed)
     return specimen
 
 

@@ -65,6 +65,9 @@ DIMENSIONS = frozenset(
         "fraction",
         "twin",
         "candidate",
+        "variant",
+        "seed",
+        "epoch",
     ]
 )  # docs/glossary.md says what each stands for
 _registered: set[str] = set()  # by plug-ins

@@ -93,6 +93,10 @@ def _coerced(where: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -> 
             value = [part.strip() for part in value.split(",") if part.strip()]
         parts = tuple(value) if isinstance(value, Iterable) else (value,)  # one alone stands for a list of one
         return tuple(_coerced(where, part, get_args(hint)[0], metadata) for part in cast(tuple[Any, ...], parts))
+    if origin_ is Mapping:
+        if not isinstance(value, Mapping):
+            raise BadOption(f"{where} is {value!r}; it takes a table of names and values.")
+        return dict(cast(Mapping[str, Any], value))
     try:
         made = _boolean(value) if hint is bool else hint(value)
     except (TypeError, ValueError):

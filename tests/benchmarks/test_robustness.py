@@ -11,7 +11,7 @@ from benchmarks.robustness import Budget, Subject, measure_answers, measure_subj
 from benchmarks.robustness_page import page, retained, verdicts
 from microtome.analyses.robustness import Robustness
 from microtome.analyses.robustness.conditions import list_conditions
-from microtome.training.data import scene_series
+from microtome.training.zoo.data import scene_series
 
 
 def test_counts_are_those_of_the_analysis() -> None:

@@ -13,9 +13,9 @@ from experiments import ablation as module
 from experiments.ablation import NETWORK, VARIANTS, Variant, docs_section, run_ablation
 from microtome import networks
 from microtome.errors import BadOption, Uneditable, UnknownName
-from microtome.training.data import SceneSeries, scene_series
-from microtome.training.loop import fresh_network, train
-from microtome.training.removal import remove_blocks
+from microtome.training.zoo.data import SceneSeries, scene_series
+from microtome.training.zoo.loop import fresh_network, train_zoo_network
+from microtome.training.zoo.removal import remove_blocks
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 TINY = replace(NETWORK, epochs=1, count=16, batch=8)
@@ -91,11 +91,11 @@ def test_what_cannot_be_joined_is_refused() -> None:
 def test_dropout_is_drawn_from_the_seed_and_resumes(few: SceneSeries, tmp_path: Path) -> None:
     plan = replace(TINY, epochs=2)
     before = torch.random.get_rng_state()
-    whole = train(plan, tmp_path / "whole", data=few).read_bytes()
+    whole = train_zoo_network(plan, tmp_path / "whole", data=few).read_bytes()
     assert torch.equal(torch.random.get_rng_state(), before)
     torch.rand(3)  # another state of torch's own
-    train(plan, tmp_path / "halved", data=few, stop_after=1)
-    assert train(plan, tmp_path / "halved", data=few).read_bytes() == whole
+    train_zoo_network(plan, tmp_path / "halved", data=few, stop_after=1)
+    assert train_zoo_network(plan, tmp_path / "halved", data=few).read_bytes() == whole
 
 
 def test_the_table_gives_the_same_numbers_twice_and_resumes(few: SceneSeries, tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from experiments.runs import loss_text
 from microtome import networks
 from microtome.errors import Uneditable
 from microtome.numerics.statistics.intervals import wilson_interval
-from microtome.training.data import SceneSeries, scene_series
-from microtome.training.loop import fresh_network
-from microtome.training.recipes import training_recipe
+from microtome.training.zoo.data import SceneSeries, scene_series
+from microtome.training.zoo.loop import fresh_network
+from microtome.training.zoo.recipes import zoo_recipe
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 TINY = Budget(epochs=1, count=16, seeds=2)
@@ -41,9 +41,9 @@ def test_every_variant_of_every_network_runs() -> None:
 
 
 def test_recipes_without_blocks_say_what_they_always_said() -> None:
-    assert "without" not in training_recipe("mini_vgg").json()
+    assert "without" not in zoo_recipe("mini_vgg").json()
     assert all(
-        networks.weights_card(name)["recipe"].items() <= training_recipe(name).json().items() for name in networks.SHIPPED
+        networks.weights_card(name)["recipe"].items() <= zoo_recipe(name).json().items() for name in networks.SHIPPED
     )
     assert TINY.recipe("mini_vgg", ("features.11",), 0).json()["without"] == ["features.11"]
 

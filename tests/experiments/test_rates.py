@@ -13,8 +13,8 @@ from experiments.rates_page import docs_page, result_table, sweep_finding
 from microtome.errors import BadOption
 from microtome.networks.deeplab import Backbone
 from microtome.numerics.statistics.intervals import student_interval
-from microtome.training.judging import predict_classes
-from microtome.training.loop import fresh_network
+from microtome.training.zoo.judging import predict_classes
+from microtome.training.zoo.loop import fresh_network
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 TINY = Task(

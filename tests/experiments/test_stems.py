@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from experiments import stems as module
 from experiments.stems import NETWORK, NUMBERS, STEMS, docs_page, result_table, run_stems
 from microtome.analyses.frontend.wording import ABOVE_NYQUIST, MIDDLE_TO_EXTREMES
-from microtome.training.data import SceneSeries, scene_series
+from microtome.training.zoo.data import SceneSeries, scene_series
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 TINY = replace(NETWORK, epochs=1, count=16, batch=8)

@@ -21,9 +21,9 @@ from experiments.transformers import (
     run_experiment,
 )
 from microtome import networks
-from microtome.training.data import SceneSeries
-from microtome.training.loop import fresh_network, normalise
-from microtome.training.recipes import training_recipe
+from microtome.training.zoo.data import SceneSeries
+from microtome.training.zoo.loop import fresh_network, normalise
+from microtome.training.zoo.recipes import zoo_recipe
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 TINY = Budget(epochs=1, count=32, judged=24, seeds=1)
@@ -56,7 +56,7 @@ def test_variants_begin_with_the_weights_of_the_plain_network(few: SceneSeries) 
 
 
 def test_recipes_without_edits_say_what_they_always_said() -> None:
-    said = training_recipe("mini_deit").json()
+    said = zoo_recipe("mini_deit").json()
     assert "edits" not in said and "decorrelated" not in said
     assert networks.weights_card("mini_deit")["recipe"].items() <= said.items()
     assert TINY.recipe(("prelayernorm",), 0).json()["edits"] == ["prelayernorm"]

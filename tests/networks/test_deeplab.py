@@ -16,9 +16,9 @@ from microtome.analyses.receptive_field import ReceptiveField
 from microtome.edits.kernel_padding import KernelPadding
 from microtome.errors import BadOption
 from microtome.images.scenes import CLASSES
-from microtome.training.data import scene_series
-from microtome.training.judging import load_network, multiply_adds, pixel_scores
-from microtome.training.recipes import RECIPES
+from microtome.training.zoo.data import scene_series
+from microtome.training.zoo.judging import load_network, multiply_adds, pixel_scores
+from microtome.training.zoo.recipes import RECIPES
 
 
 def built(**options: object) -> nn.Module:

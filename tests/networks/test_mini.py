@@ -12,9 +12,9 @@ from torch import nn
 from microtome import networks
 from microtome.errors import UnknownName
 from microtome.images.scenes import CLASSES
-from microtome.training.data import SceneSeries, scene_series
-from microtome.training.judging import AREAS, accuracy_interval, load_network, multiply_adds, predict_classes
-from microtome.training.recipes import RECIPES
+from microtome.training.zoo.data import SceneSeries, scene_series
+from microtome.training.zoo.judging import AREAS, accuracy_interval, load_network, multiply_adds, predict_classes
+from microtome.training.zoo.recipes import RECIPES
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from microtome.errors import BadOption
-from microtome.training.data import scene_series
-from microtome.training.loop import train
-from microtome.training.recipes import TrainingRecipe
+from microtome.training.zoo.data import scene_series
+from microtome.training.zoo.loop import train_zoo_network
+from microtome.training.zoo.recipes import ZooRecipe
 from microtome.training.renormalising import renormalise
 
 
@@ -61,10 +61,10 @@ def test_a_radius_must_be_above_zero(radius: float) -> None:
 
 def test_in_training_every_filter_ends_below(tmp_path: Path) -> None:
     data = scene_series(32, seed=77)
-    plan = TrainingRecipe(network="mini_vgg", epochs=1, count=32, batch=16, precision="32-true")
+    plan = ZooRecipe(network="mini_vgg", epochs=1, count=32, batch=16, precision="32-true")
     radius = 0.05
-    free = load_file(train(plan, tmp_path / "free", data=data))
-    held = load_file(train(replace(plan, radius=radius), tmp_path / "held", data=data))
+    free = load_file(train_zoo_network(plan, tmp_path / "free", data=data))
+    held = load_file(train_zoo_network(replace(plan, radius=radius), tmp_path / "held", data=data))
     kernels = [name for name, value in free.items() if value.ndim == 4]
     assert max(float(rms(free[name]).max()) for name in kernels) > 1.5 * radius
     assert max(float(rms(held[name]).max()) for name in kernels) <= radius * (1 + 1e-5)

@@ -109,7 +109,7 @@ def measuring_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def split_words(words: Sequence[str], images: str | None) -> tuple[list[str], str | None]:
-    """Specimens and images: the last word is the images when it is a path, a glob or scenes:N.
+    """Specimens and images: the last word is the images when it is a path, a glob or a generator's (scenes:N).
 
     Raises:
         UsageError: no specimen is left.
@@ -136,7 +136,9 @@ def refuse_images(word: str, others: Sequence[str]) -> None:
 
 def means_images(word: str) -> bool:
     """Whether a word names images rather than a specimen."""
-    if word.startswith("scenes:") or word == "scenes":
+    from microtome.images.words import is_generated
+
+    if is_generated(word):
         return True
     if (Path(word) / "config.json").is_file():  # a network in Hugging Face's form
         return False
@@ -151,14 +153,15 @@ def parse_images(word: str | None, given: dict[str, Any]) -> "Images | None":
     if word is None:
         return None
     from microtome.images import Images
+    from microtome.images.words import generate_images, is_generated
 
-    if word == "scenes" or word.startswith("scenes:"):
+    if is_generated(word):
         for name in ("bands", "shown"):
             if given.get(name):
                 raise BadOption(
                     f"--{name} chooses channels of multi-band files, and '{word}' are generated RGB images; leave it out."
                 )
-        return Images.scenes(**_scene_words(word))
+        return generate_images(word)
     return Images.folder(
         word,
         labels=given["labels"],
@@ -179,19 +182,6 @@ def _band_numbers(option: str, text: str) -> list[int] | None:
     if not all(part.isascii() and part.isdigit() for part in parts):
         raise BadOption(f"{option} '{text}' is not a list of band numbers, counted from 1; write for example {option} 4,3,2.")
     return [int(part) for part in parts]
-
-
-def _scene_words(word: str) -> dict[str, Any]:
-    """`scenes:200,size=64,seed=3` as keyword arguments."""
-    words: dict[str, Any] = {"count": 200}
-    for part in filter(None, word.removeprefix("scenes").removeprefix(":").split(",")):
-        name, _, value = part.partition("=")
-        if not value:
-            name, value = "count", name
-        if name not in ("count", "size", "seed") or not value.isdigit():
-            raise BadOption(f"'{part}' in '{word}' is not understood; write for example scenes:200,size=64,seed=1.")
-        words[name] = int(value)
-    return words
 
 
 def specimen_openers(names: Sequence[str], given: dict[str, Any]) -> "list[Callable[[], Specimen]]":

@@ -11,6 +11,7 @@ from microtome._version import __version__
 from microtome.cli import arguments
 from microtome.cli.collating import collation_command
 from microtome.cli.editing import edit_command
+from microtome.cli.experimenting import experiment_command
 from microtome.cli.key_table import table
 from microtome.cli.measuring import measure, rerun, split_list
 from microtome.cli.own_options import own_option
@@ -62,6 +63,7 @@ def build_group() -> click.Group:
         table,
         rerun,
         train_command,
+        experiment_command,
         doctor,
     ):
         root.add_command(command)
@@ -181,7 +183,7 @@ def train_command(network: str, out: str, epochs: int | None, count: int | None,
 
     An interrupted training resumes.
     """
-    from microtome.training.__main__ import main as run
+    from microtome.training.zoo.command import main as run
 
     words = [network, "--out", out, "--threads", str(threads)]
     for flag, value in (("--epochs", epochs), ("--count", count)):

@@ -124,6 +124,6 @@ def _shipped_file(name: str, suffix: str) -> Path:
     if not path.exists():
         raise CheckpointError(
             f"The weights of '{name}' are not installed ({path} is missing); reinstall microtome, or train them: "
-            + hint(f"python -m microtome.training {name} --out DIR", "microtome.training.loop.train")
+            + hint(f"python -m microtome.training {name} --out DIR", "microtome.training.zoo.loop.train_zoo_network")
         )
     return path

@@ -1,1 +1,1 @@
-"""Training: the loop that made the networks shipped here, and the recipes it was given."""
+"""Training: any network on any labelled images by a recipe, and the mini zoo that is shipped here."""

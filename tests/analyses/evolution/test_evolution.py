@@ -18,9 +18,9 @@ from microtome.instruments.projection import project_units
 from microtome.runner import analyze
 from microtome.scan import Pace
 from microtome.specimen import watch
-from microtome.training.data import scene_series
-from microtome.training.loop import train
-from microtome.training.recipes import TrainingRecipe
+from microtome.training.zoo.data import scene_series
+from microtome.training.zoo.loop import train_zoo_network
+from microtome.training.zoo.recipes import ZooRecipe
 
 PACE = Pace(batch=8, device="cpu")
 AT = ("stages",)
@@ -30,8 +30,8 @@ AT = ("stages",)
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Checkpoints 0, 1, 2 and 4 of a real, tiny training of mini_vgg."""
     folder = tmp_path_factory.mktemp("run")
-    plan = TrainingRecipe(network="mini_vgg", epochs=4, count=32, batch=16, lr=2e-2, precision="32-true", halved=1.0)
-    train(plan, folder, data=scene_series(32, seed=77), checkpoints=True)
+    plan = ZooRecipe(network="mini_vgg", epochs=4, count=32, batch=16, lr=2e-2, precision="32-true", halved=1.0)
+    train_zoo_network(plan, folder, data=scene_series(32, seed=77), checkpoints=True)
     return folder
 
 

@@ -32,8 +32,8 @@ def test_labels_of_other_classes_give_a_reason() -> None:
 
 
 def test_words_and_too_few() -> None:
-    assert len(open_images_word("scenes:7")) == 7
-    with pytest.raises(BadOption, match="'scenes:x' is not understood as images"):
+    assert len(open_images_word("scenes:7")) == 7 and len(open_images_word("micro_objects:5")) == 5
+    with pytest.raises(BadOption, match="'x' in 'scenes:x' is not understood"):
         open_images_word("scenes:x")
     with pytest.raises(Unmeasurable, match="needs 4 images at least"):
         split_images(mt.open("microtome:mini_vgg"), mt.Images.scenes(3))

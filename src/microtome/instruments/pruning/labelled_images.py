@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from microtome.errors import BadOption, Unmeasurable
+from microtome.errors import Unmeasurable
 from microtome.images import Images
+from microtome.images.words import generate_images, is_generated
 from microtome.instruments.class_matching import match_classes
 from microtome.scan import Pace, batches
 from microtome.specimen import Specimen
@@ -39,17 +40,12 @@ class PruningImages:
 
 
 def open_images_word(word: str) -> Images:
-    """The images of a folder, or `scenes:N`.
+    """The images of a folder, or of a generator such as `scenes:N`.
 
     Raises:
-        BadOption: `scenes:` without a number.
+        BadOption: a generator's word that is not understood.
     """
-    name, _, count = word.partition(":")
-    if name != "scenes":
-        return Images.folder(word)
-    if not (count.isascii() and count.isdigit()):
-        raise BadOption(f"'{word}' is not understood as images; write a folder, or for example scenes:200.")
-    return Images.scenes(int(count))
+    return generate_images(word) if is_generated(word) else Images.folder(word)
 
 
 def split_images(specimen: Specimen, images: Images) -> PruningImages:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from microtome.images.scenes import scene
-from microtome.training.data import SceneSeries, scene_series
+from microtome.training.zoo.data import SceneSeries, scene_series
 
 
 @pytest.fixture(scope="module")

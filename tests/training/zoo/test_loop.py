@@ -14,13 +14,13 @@ from torch import nn
 
 from microtome import networks
 from microtome.errors import CheckpointError
-from microtome.training.data import SceneSeries, scene_series
-from microtome.training.judging import accuracy_interval, load_network
-from microtome.training.loop import Motion, _optimizers, normalise, tint, train
-from microtome.training.recipes import RECIPES, TrainingRecipe
-from microtome.training.teaching import TaughtNetwork
+from microtome.training.zoo.data import SceneSeries, scene_series
+from microtome.training.zoo.judging import accuracy_interval, load_network
+from microtome.training.zoo.loop import Motion, _optimizers, normalise, tint, train_zoo_network
+from microtome.training.zoo.recipes import RECIPES, ZooRecipe
+from microtome.training.zoo.teaching import TaughtNetwork
 
-SMALL = TrainingRecipe(
+SMALL = ZooRecipe(
     network="mini_inception", epochs=2, count=32, batch=16, warmup=0.0, lr=2e-3, precision="32-true", halved=0.0
 )
 
@@ -40,7 +40,7 @@ def few() -> SceneSeries:
 
 def test_the_loss_falls_on_a_handful_of_scenes(few: SceneSeries, tmp_path: Path) -> None:
     losses: list[float] = []
-    train(replace(SMALL, epochs=10, smoothing=0.0), tmp_path, data=few, progress=lambda event: losses.append(event["loss"]))
+    train_zoo_network(replace(SMALL, epochs=10, smoothing=0.0), tmp_path, data=few, progress=lambda event: losses.append(event["loss"]))
     assert len(losses) == 10
     assert losses[0] > 1.8  # ten classes: an answer without knowledge costs log 10 = 2.30
     assert losses[-1] < 0.8 * losses[0]
@@ -48,21 +48,21 @@ def test_the_loss_falls_on_a_handful_of_scenes(few: SceneSeries, tmp_path: Path)
 
 def test_a_stopped_run_resumes_bit_for_bit(few: SceneSeries, tmp_path: Path) -> None:
     plan = replace(SMALL, halved=0.5, precision="bf16-mixed")
-    whole = train(plan, tmp_path / "whole", data=few)
-    train(plan, tmp_path / "parts", data=few, stop_after=1)
+    whole = train_zoo_network(plan, tmp_path / "whole", data=few)
+    train_zoo_network(plan, tmp_path / "parts", data=few, stop_after=1)
     assert (tmp_path / "parts" / whole.name).read_bytes() != whole.read_bytes()
-    parts = train(plan, tmp_path / "parts", data=few)
+    parts = train_zoo_network(plan, tmp_path / "parts", data=few)
     assert parts.read_bytes() == whole.read_bytes()
 
 
 def test_training_leaves_the_global_random_state_alone(few: SceneSeries, tmp_path: Path) -> None:
     before = torch.random.get_rng_state()
-    train(replace(SMALL, epochs=1), tmp_path, data=few)
+    train_zoo_network(replace(SMALL, epochs=1), tmp_path, data=few)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_checkpoints_stand_at_powers_of_two_and_load(few: SceneSeries, tmp_path: Path) -> None:
-    path = train(replace(SMALL, epochs=4), tmp_path, data=few, checkpoints=True)
+    path = train_zoo_network(replace(SMALL, epochs=4), tmp_path, data=few, checkpoints=True)
     kept = sorted(one.name for one in tmp_path.glob("epoch-*.safetensors"))
     assert kept == [f"epoch-{number:03d}.safetensors" for number in (0, 1, 2, 4)]
     assert (tmp_path / "epoch-004.safetensors").read_bytes() == path.read_bytes()
@@ -74,14 +74,14 @@ def test_checkpoints_stand_at_powers_of_two_and_load(few: SceneSeries, tmp_path:
 
 
 def test_the_state_of_another_recipe_is_refused(few: SceneSeries, tmp_path: Path) -> None:
-    train(SMALL, tmp_path, data=few, stop_after=1)
+    train_zoo_network(SMALL, tmp_path, data=few, stop_after=1)
     with pytest.raises(CheckpointError, match="belongs to another recipe"):
-        train(replace(SMALL, lr=1e-3), tmp_path, data=few)
+        train_zoo_network(replace(SMALL, lr=1e-3), tmp_path, data=few)
 
 
 def test_a_taught_transformer_is_saved_without_its_training_layer(few: SceneSeries, tmp_path: Path) -> None:
     plan = replace(RECIPES["mini_deit"], epochs=1, count=32, batch=16)
-    path = train(plan, tmp_path, data=few)
+    path = train_zoo_network(plan, tmp_path, data=few)
     assert set(load_file(path)) == set(networks.build("mini_deit").state_dict())
 
 

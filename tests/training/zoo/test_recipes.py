@@ -6,21 +6,21 @@ import pytest
 
 from microtome import networks
 from microtome.errors import UnknownName
-from microtome.training.recipes import RECIPES, TrainingRecipe, training_recipe
+from microtome.training.zoo.recipes import RECIPES, ZooRecipe, zoo_recipe
 
 
 def test_every_network_has_a_recipe_and_an_unknown_one_names_the_nearest() -> None:
     assert set(RECIPES) == set(networks.SHIPPED)
     with pytest.raises(UnknownName, match="Did you mean 'mini_vgg'"):
-        training_recipe("mini_vg")
+        zoo_recipe("mini_vg")
 
 
 def test_what_came_later_stands_in_the_json_only_where_it_is_set() -> None:
-    plain = TrainingRecipe(network="mini_vgg", epochs=1).json()
+    plain = ZooRecipe(network="mini_vgg", epochs=1).json()
     later = {"radius", "without", "edits", "decorrelated", "options"}
     assert not later & plain.keys()
     assert {"muon", "teacher"} <= plain.keys()  # were there from the first, and stay where they are not set
-    full = TrainingRecipe(
+    full = ZooRecipe(
         network="mini_vgg", epochs=1, radius=0.1, without=("a",), edits=("b",), decorrelated=True, options={"widths": (1, 2)}
     ).json()
     assert later <= full.keys()

@@ -9,7 +9,7 @@ from microtome.errors import UnknownName, did_you_mean
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingRecipe:
+class ZooRecipe:
     """One training run: the same recipe on the same machine with the same thread count gives the same weights."""
 
     network: str  # one of networks.SHIPPED
@@ -48,16 +48,16 @@ class TrainingRecipe:
 
 _LATER_RECIPES = ("radius", "without", "edits", "decorrelated", "options")
 
-RECIPES: dict[str, TrainingRecipe] = {
+RECIPES: dict[str, ZooRecipe] = {
     recipe.network: recipe
     for recipe in (
-        TrainingRecipe(network="mini_vgg", epochs=3),
-        TrainingRecipe(network="mini_resnet", epochs=3),
-        TrainingRecipe(network="mini_densenet", epochs=3),
-        TrainingRecipe(network="mini_inception", epochs=3),
-        TrainingRecipe(network="mini_hrnet", epochs=3),
-        TrainingRecipe(network="mini_seresnet", epochs=3),
-        TrainingRecipe(
+        ZooRecipe(network="mini_vgg", epochs=3),
+        ZooRecipe(network="mini_resnet", epochs=3),
+        ZooRecipe(network="mini_densenet", epochs=3),
+        ZooRecipe(network="mini_inception", epochs=3),
+        ZooRecipe(network="mini_hrnet", epochs=3),
+        ZooRecipe(network="mini_seresnet", epochs=3),
+        ZooRecipe(
             network="mini_deit",
             epochs=5,
             lr=2e-3,
@@ -67,14 +67,14 @@ RECIPES: dict[str, TrainingRecipe] = {
             teacher="mini_vgg",
             channels_last=False,
         ),
-        TrainingRecipe(
+        ZooRecipe(
             network="mini_deeplab", epochs=4, halved=0.0
         ),  # on half the side its rates would reach beyond the border
     )
 }
 
 
-def training_recipe(network: str) -> TrainingRecipe:
+def zoo_recipe(network: str) -> ZooRecipe:
     """The recipe that the shipped weights of `network` were made by.
 
     Raises: UnknownName.

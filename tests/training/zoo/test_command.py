@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from microtome.training import __main__ as command
-from microtome.training import judging
+from microtome.training.zoo import command, judging
 
 
 def test_a_tiny_run_writes_weights_and_card(

@@ -23,9 +23,9 @@ from microtome.images.scenes import CLASSES
 from microtome.numerics.graph.counts import count_operations, count_parameters
 from microtome.numerics.maps.segmentation import bootstrap_statistic, class_iou, confusion_matrices, mean_iou, pixel_accuracy
 from microtome.numerics.statistics.intervals import UNKNOWN_INTERVAL, Interval
-from microtome.training.data import TEST_SEED, TRAINING_SEED, SceneSeries, scene_series
-from microtome.training.loop import normalise
-from microtome.training.recipes import TrainingRecipe
+from microtome.training.zoo.data import TEST_SEED, TRAINING_SEED, SceneSeries, scene_series
+from microtome.training.zoo.loop import normalise
+from microtome.training.zoo.recipes import ZooRecipe
 
 TEST_COUNT = 4_000
 BACKGROUND = "background"
@@ -73,7 +73,7 @@ def load_network(name: str, path: Path) -> nn.Module:
     return net.eval()
 
 
-def make_card(path: Path, recipe: TrainingRecipe, *, cache: Path | None = None) -> dict[str, Any]:
+def make_card(path: Path, recipe: ZooRecipe, *, cache: Path | None = None) -> dict[str, Any]:
     """Everything worth knowing of the weights in `path`: sizes, recipe, command, what they get right on unseen scenes."""
     data = scene_series(TEST_COUNT, TEST_SEED, masks=recipe.segments, cache=cache)
     net = load_network(recipe.network, path)
@@ -149,7 +149,7 @@ def _known(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def write_card(path: Path, recipe: TrainingRecipe, *, cache: Path | None = None) -> dict[str, Any]:
+def write_card(path: Path, recipe: ZooRecipe, *, cache: Path | None = None) -> dict[str, Any]:
     """The card of the weights in `path`, also written beside them as JSON."""
     card = make_card(path, recipe, cache=cache)
     with atomic_write(path.with_suffix(".json")) as file:

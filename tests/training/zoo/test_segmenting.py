@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from microtome.errors import BadOption
-from microtome.training.data import SceneSeries, scene_series
-from microtome.training.judging import load_network, pixel_scores
-from microtome.training.loop import Motion, _training_batch, train
-from microtome.training.recipes import TrainingRecipe
+from microtome.training.zoo.data import SceneSeries, scene_series
+from microtome.training.zoo.judging import load_network, pixel_scores
+from microtome.training.zoo.loop import Motion, _training_batch, train_zoo_network
+from microtome.training.zoo.recipes import ZooRecipe
 
-SMALL = TrainingRecipe(network="mini_deeplab", epochs=2, count=16, batch=8, warmup=0.0, halved=0.0, precision="32-true")
+SMALL = ZooRecipe(network="mini_deeplab", epochs=2, count=16, batch=8, warmup=0.0, halved=0.0, precision="32-true")
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_a_motion_by_hand() -> None:
 def test_the_loss_falls_on_a_handful_of_masks(few: SceneSeries, tmp_path: Path) -> None:
     losses: list[float] = []
     plan = replace(SMALL, epochs=12, lr=1e-2, smoothing=0.0, options={"rates": (1, 3), "units": (24,)})
-    path = train(plan, tmp_path, data=few, progress=lambda event: losses.append(event["loss"]))
+    path = train_zoo_network(plan, tmp_path, data=few, progress=lambda event: losses.append(event["loss"]))
     assert losses[0] > 1.2  # eleven classes: an answer without knowledge costs log 11 = 2.40, and most pixels are background
     assert losses[-1] < 0.6 * losses[0]
     assert path.name == "mini_deeplab.safetensors"
@@ -52,15 +52,15 @@ def test_the_loss_falls_on_a_handful_of_masks(few: SceneSeries, tmp_path: Path) 
 
 
 def test_a_stopped_run_resumes_bit_for_bit(few: SceneSeries, tmp_path: Path) -> None:
-    whole = train(SMALL, tmp_path / "whole", data=few)
-    train(SMALL, tmp_path / "parts", data=few, stop_after=1)
-    assert train(SMALL, tmp_path / "parts", data=few).read_bytes() == whole.read_bytes()
+    whole = train_zoo_network(SMALL, tmp_path / "whole", data=few)
+    train_zoo_network(SMALL, tmp_path / "parts", data=few, stop_after=1)
+    assert train_zoo_network(SMALL, tmp_path / "parts", data=few).read_bytes() == whole.read_bytes()
     assert load_network("mini_deeplab", whole)(torch.zeros(1, 3, 64, 64)).shape == (1, 11, 64, 64)
 
 
 def test_without_targets_nothing_is_learnt_or_judged(few: SceneSeries, tmp_path: Path) -> None:
     for plan, data in ((SMALL, replace(few, targets=None)), (replace(SMALL, halved=0.5), few)):
         with pytest.raises(BadOption, match="needs scenes with targets"):
-            train(plan, tmp_path, data=data)
+            train_zoo_network(plan, tmp_path, data=data)
     with pytest.raises(BadOption, match="have no class for their pixels"):
         pixel_scores(nn.Identity(), replace(few, targets=None))

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from microtome import networks
-from microtome.training.data import scene_series
-from microtome.training.loop import normalise
-from microtome.training.teaching import TaughtNetwork, Teacher, _standardise, prepare_student
+from microtome.training.zoo.data import scene_series
+from microtome.training.zoo.loop import normalise
+from microtome.training.zoo.teaching import TaughtNetwork, Teacher, _standardise, prepare_student
 
 
 def test_the_training_layers_add_a_guess_for_every_patch_and_hint() -> None:

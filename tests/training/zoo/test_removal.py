@@ -7,8 +7,8 @@ from torch import nn
 from experiments.experiments import Budget, block_variants
 from microtome import networks
 from microtome.errors import BadOption, Uneditable, UnknownName
-from microtome.training.loop import fresh_network
-from microtome.training.removal import removable_blocks, remove_blocks
+from microtome.training.zoo.loop import fresh_network
+from microtome.training.zoo.removal import removable_blocks, remove_blocks
 
 TINY = Budget(epochs=1, count=16, seeds=2)
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from microtome.training.data import SceneSeries
-from microtome.training.judging import pixel_scores
+from microtome.training.zoo.data import SceneSeries
+from microtome.training.zoo.judging import pixel_scores
 
 
 class Band(nn.Module):

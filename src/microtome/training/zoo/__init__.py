@@ -1,0 +1,1 @@
+"""The mini zoo: the loop that made the networks shipped here, and the recipes it was given."""
