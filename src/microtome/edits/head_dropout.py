@@ -18,9 +18,9 @@ from torch import nn
 
 from microtome.edit import Edit, Preservation, option, replace_module
 from microtome.instruments.dropouts import DropoutSite, find_dropouts, remove_dropout
+from microtome.instruments.head_site import last_pooling
 from microtome.specimen import Specimen
-from microtome.specimen.layers import is_weight, kind_of
-from microtome.specimen.tracing import Call
+from microtome.specimen.layers import is_weight
 
 
 @final
@@ -34,7 +34,7 @@ class HeadDropout(Edit):
     def refusal(self, specimen: Specimen) -> str:
         if specimen.outputs is None:
             return "it gives maps, not one score for each class, so what it pools does not lead to a head"
-        if _last_pooling(specimen) is None:
+        if last_pooling(specimen) is None:
             return "no module pools its maps to one position before the head, so there is no place before it"
         dropouts = _dropouts(specimen)
         if not self.p and not dropouts:
@@ -43,7 +43,7 @@ class HeadDropout(Edit):
         return f"{deaf[0]} cannot be removed from outside; change its code" if deaf else ""
 
     def operate(self, net: nn.Module, specimen: Specimen) -> str:
-        pool = _last_pooling(specimen)
+        pool = last_pooling(specimen)
         assert pool is not None  # `unfit` has refused before
         moved = _dropouts(specimen)
         p = self.p or moved[0].p
@@ -58,33 +58,9 @@ class HeadDropout(Edit):
         )
 
 
-def _last_pooling(specimen: Specimen) -> Call | None:
-    """The last call that makes one position of a map without weights; the outermost module of those."""
-    calls = [
-        call
-        for call in specimen.anatomy.trace.calls
-        if kind_of(call.module) == "pool" and _is_pooling(call) and call.index == 0
-    ]
-    last = specimen.anatomy.trace.by_path().get(specimen.head or "", [])
-    calls = [call for call in calls if not last or call.begun < last[0].begun]
-    if not calls:
-        return None
-    deepest = calls[-1]
-    around = [call for call in calls if deepest.path == call.path or deepest.path.startswith(f"{call.path}.")]
-    return min(around, key=lambda call: len(call.path))
-
-
-def _is_pooling(call: Call) -> bool:
-    if not call.inputs or len(call.outputs) != 1 or len(call.inputs[0]) != 4:
-        return False
-    given = call.outputs[0]
-    cells = call.inputs[0][2] * call.inputs[0][3]
-    return cells > 1 and given[:2] == call.inputs[0][:2] and all(side == 1 for side in given[2:])
-
-
 def _dropouts(specimen: Specimen) -> list[DropoutSite]:
     """The dropouts behind the pooling, up to the next weights."""
-    pool = _last_pooling(specimen)
+    pool = last_pooling(specimen)
     if pool is None:
         return []
     dropouts = find_dropouts(specimen.net, specimen.recipe)
