@@ -18,6 +18,7 @@ GENERATORS = {  # word -> module:function
     "scenes": "microtome.images.words:plain_scenes",
     "cues": "microtome.images.distant_cues:distant_cues",
     "micro_objects": "microtome.images.micro_objects:micro_objects",
+    "horizon": "microtome.images.horizon:horizon_images",
 }
 TURNING = {"turn": "none", "turn_seed": 0}  # what every word takes besides
 
