@@ -101,12 +101,19 @@ def test_on_other_networks(name: str) -> None:
     torch.testing.assert_close(FrontEnd(kernel=5)(net).run(x), net.run(x))
 
 
-def test_from_eleven_to_seven_as_in_the_paper() -> None:
+def test_from_eleven_to_seven_as_in_the_paper(tmp_path: Any) -> None:
     net = mt.open("microtome:alexnet_zf(size=64,width=.1,hidden=8,num_classes=4)", weights=None)
     edited = FrontEnd(kernel=7)(net)
     assert edited.net.features.conv1.weight.shape == (10, 3, 7, 7)  # type: ignore[union-attr]
     with pytest.raises(Uneditable, match="leaves a network that does not run"):
         FrontEnd(kernel=7, stride=2)(net)  # fc6 counts places
+    testing.check_edit(FrontEnd(kernel=7, stride=2, after="remake"), net, mt.Images.scenes(4), tmp_path)
+    remade = FrontEnd(kernel=7, stride=2, after="remake")(net)
+    # 64 px: conv1 29, pool1 14, conv2 14, pool2 7 (ceil), pool5 3; 26 units: 234 inputs, where 11 x 11 / 4 left 26 · 1
+    assert remade.net.classifier.fc6.in_features == 26 * 3 * 3  # type: ignore[union-attr]
+    assert "made classifier.fc6 anew" in remade.edits[-1].line and remade.edits[-1].preserves == "no"
+    back = FrontEnd(kernel=11, stride=4, after="remake")(mt.open("microtome:zfnet(size=96,width=.1,hidden=8)", weights=None))
+    assert back.net.features.conv1.stride == (4, 4)  # type: ignore[union-attr]
 
 
 def test_what_is_refused(mini: mt.Specimen) -> None:

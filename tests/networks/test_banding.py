@@ -8,7 +8,8 @@ from torch import nn
 
 from microtome import networks
 from microtome._torchvision import timm
-from microtome.networks.banding import Coordinates, L2Pool, SpatialMasks
+from microtome.networks.coordinates import Coordinates
+from microtome.networks.pooling import L2Pool, SpatialMasks
 from microtome.numerics.graph.counts import count_multiply_adds
 
 
@@ -51,6 +52,9 @@ def test_the_banding_network_layer_by_layer() -> None:
         ({"pooling": "masks", "masks": 5}, 64 * 5),
         ({"pooling": "mask"}, 64),
         ({"pooling": "groups"}, 1024),
+        ({"pooling": "xy_avgpool"}, 64 * 4),
+        ({"pooling": "attention"}, 64),
+        ({"pooling": "film"}, 64),
         ({"coordinates": True}, 64),
     ],
     ids=str,
@@ -73,7 +77,7 @@ def test_pieces_of_the_banding_network_by_hand() -> None:
     told = Coordinates()(torch.zeros(1, 1, 3, 2))
     assert told[0, 1].tolist() == [[-1.0, -1.0], [0.0, 0.0], [1.0, 1.0]]
     assert told[0, 2].tolist() == [[-1.0, 1.0]] * 3
-    masks = SpatialMasks(1, 2)
+    masks = SpatialMasks(1, 2, 2)
     with torch.no_grad():
         masks.weight.copy_(torch.tensor([[[4.0, 0.0], [0.0, 0.0]]]))
         assert masks(x).tolist() == [[3.0]]

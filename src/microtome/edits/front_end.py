@@ -6,7 +6,8 @@ with the kernel, so that every position stays centred on its pixel; where there 
 
 A larger kernel with zeros around the old one at the same stride preserves the function up to rounding. Everything else does not: a
 smaller kernel loses its rim, another stride gives all that follows another grid, which networks whose last layers count places
-(fully connected layers on maps, learnt positions) cannot take: the edit is refused there.
+(fully connected layers on maps, learnt positions) cannot take: the edit is refused there, unless `after=remake` draws the layers
+that meet another number of inputs anew, for training from scratch.
 
 Source: Zeiler & Fergus 2014, arXiv:1311.2901, sec. 4.1, who went from 11 x 11 / 4 to 7 x 7 / 2 and trained anew; keeping weights is ours.
 """
@@ -18,9 +19,11 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
 from microtome.edit import Edit, Preservation, option
+from microtome.instruments.remaking import remake_layers
 from microtome.networks.padded import set_padding
 from microtome.specimen import Specimen
 from microtome.specimen.anatomy import first_convolution
+from microtome.specimen.tracing import example_input
 
 
 @final
@@ -33,6 +36,9 @@ class FrontEnd(Edit):
     stride: int = option(0, "new stride, px; 0: unchanged", low=0, high=64)
     weights: Literal["crop", "resample"] = option(
         "crop", "new weights: the middle of the old kernel, or the old kernel resampled"
+    )
+    after: Literal["keep", "remake"] = option(
+        "keep", "layers that meet another number of inputs: refused, or drawn anew for training from scratch"
     )
 
     def refusal(self, specimen: Specimen) -> str:
@@ -63,7 +69,12 @@ class FrontEnd(Edit):
         if not isinstance(conv.padding, str):
             more = [(side - old) // 2 * each for each in conv.dilation]
             set_padding(conv, (max(0, conv.padding[0] + more[0]), max(0, conv.padding[1] + more[1])))
-        return f"made the first convolution {path} {side} x {side} / {stride}, which was {old} x {old} / {step}"
+        did = f"made the first convolution {path} {side} x {side} / {stride}, which was {old} x {old} / {step}"
+        if self.after == "remake":
+            generator = torch.Generator().manual_seed(torch.initial_seed())
+            if remade := remake_layers(net, example_input(net, specimen.recipe), generator):
+                did += f", and made {', '.join(remade)} anew"
+        return did
 
     def preserves(self, specimen: Specimen) -> Preservation:
         conv = _convolution_at(specimen.net, first_convolution(specimen))

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from microtome.edit import Edit, Preservation, option, replace_module
 from microtome.instruments.head_site import HeadSite, find_head_site
-from microtome.networks.pooling import HeadWidths, Pooling, build_pooling
+from microtome.networks.pooling import HeadWidths, OnePlace, build_pooling
 from microtome.specimen import Specimen
 
 REBUILT = ("groups", "max_fc")  # kinds in front of which no weights could keep the answers
@@ -68,9 +68,9 @@ class HeadPooling(Edit):
     def operate(self, net: nn.Module, specimen: Specimen) -> str:
         site = self._site(specimen)
         widths = HeadWidths(self.masks, self.groups, self.width, self.hidden)
-        head, count = build_pooling(cast(Pooling, self.kind), site.size, widths, self.start == "same")
+        head, count = build_pooling(self.kind, site.size, widths, self.start == "same")
         if not site.flat_output:
-            head = nn.Sequential(head, nn.Unflatten(1, (count, 1, 1)))
+            head = nn.Sequential(head, OnePlace())
         old, reader = net.get_submodule(site.module), net.get_submodule(site.reader)
         replace_module(net, site.module, head if site.pooled else nn.Sequential(old, head))
         new = _new_reader(reader, count)

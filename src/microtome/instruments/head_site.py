@@ -42,6 +42,10 @@ class HeadSite:
         return weight.reshape(len(weight), *self.size)
 
 
+NO_PLACE = (
+    "no module pools its last map to one position for a layer that follows, and no layer reads all positions of it; where a forward "
+    "method pools by a function, or pools class scores, no other head can take its place"
+)
 _known: WeakKeyDictionary[Specimen, HeadSite | str] = WeakKeyDictionary()  # so that no network is copied and run twice
 
 
@@ -74,7 +78,7 @@ def _site_in(specimen: Specimen) -> HeadSite | str:
         return _flat_site(specimen, weights)
     reader = next((call for call in sorted(weights, key=lambda call: call.begun) if call.begun > pool.begun), None)
     if reader is None:
-        return f"no layer with weights follows its pooling {pool.path}: its class scores are pooled maps"
+        return NO_PLACE
     size = MapSize(*pool.inputs[0][1:])
     if not _reads(reader.module, size.units):
         return f"{reader.path}, which follows its pooling {pool.path}, is no layer that reads {size.units} units"
@@ -102,10 +106,7 @@ def _flat_site(specimen: Specimen, weights: list[Call]) -> HeadSite | str:
             site = HeadSite(inner.path, reader.path, MapSize(*inner.outputs[0][1:]), False, False, False)
             if _hands_on(specimen, site):
                 return site
-    return (
-        "no module pools its last map to one position and no layer reads all positions of it; where a forward method pools by a "
-        "function, no other head can take its place"
-    )
+    return NO_PLACE
 
 
 def _gives_one_place(call: Call) -> bool:

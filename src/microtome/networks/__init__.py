@@ -34,6 +34,7 @@ _LITERATURE = {
     "densenet201": "dense",
     "densenet264": "dense",
     "densenet_cifar": "dense",
+    "resnet_cifar": "cifar_resnet",
     "se_resnet18": "se",
     "se_resnet34": "se",
     "se_resnet50": "se",
@@ -89,7 +90,7 @@ def input_recipe(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     Raises: UnknownName.
     """
     _check_name(name)
-    kind = "mini" if name in SHIPPED else "cifar" if name == "densenet_cifar" else "imagenet"
+    kind = "mini" if name in SHIPPED else "cifar" if name.endswith("_cifar") else "imagenet"
     return {"name": kind, "size": options.get("size")}
 
 

@@ -88,6 +88,14 @@ class ElementMask(nn.Module):
         return x * self.weight
 
 
+class OnePlace(nn.Module):
+    """A vector as a map of one position, for forward methods that flatten what their pooling gives."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(image, feature, 1, 1)."""
+        return x[:, :, None, None]
+
+
 class RowColMeans(nn.Module):
     """The mean of every row and the mean of every column, stacked."""
 
