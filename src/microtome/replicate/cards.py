@@ -52,6 +52,8 @@ class ClaimCard:
     runs_full: bool
     rule: DecisionRule
     experiment: str = ""  # the text of the experiment that it trains by
+    variant: str = ""  # of the experiment, and
+    number: str = ""  # which of its numbers is compared with the reference's
 
     def load(self) -> Any:
         """The claim itself, ready to run (imports torch)."""
@@ -61,7 +63,8 @@ class ClaimCard:
         """16 hex digits over all that was fixed before the run with this preset."""
         fixed: dict[str, Any] = {name: getattr(self, name) for name in DIGESTED}
         fixed |= {"sentence": self.sentence, "rule": self.rule.json(), "preset": getattr(self, preset)}
-        fixed |= {"experiment": self.experiment} if self.experiment else {}
+        if self.experiment:
+            fixed |= {"experiment": self.experiment, "variant": self.variant, "number": self.number}
         return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -83,6 +86,7 @@ def read_claim(text: str, name: str, module: str, experiment: str = "") -> Claim
             return ClaimCard(
                 name, module, node.name, parts.summary, parts.source, **words,
                 runs_full=full, rule=values["rule"], experiment=experiment,
+                variant=str(values.get("variant", "")), number=str(values.get("number", "")),
             )  # fmt: skip
     return None
 

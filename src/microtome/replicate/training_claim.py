@@ -36,7 +36,10 @@ class TrainingClaim(Claim, ABC):
     def run(self, preset: Preset, context: RunContext) -> Effect:
         experiment = self.experiment(context)
         outcome = run_experiment(
-            experiment, context.out / "experiment", context.workers, listener=lambda event: context.listener(f"{event.run}: {event.text}")
+            experiment,
+            context.out / "experiment",
+            context.workers,
+            listener=lambda event: context.listener(f"{event.run}: {event.text}"),
         )
         return self.effect_of_summary(outcome.summary)
 
@@ -49,16 +52,21 @@ class TrainingClaim(Claim, ABC):
         failed = [run for run in summary["runs"] if run["state"] != "finished"]
         if failed:
             reason = failed[0].get("reason", "it was not finished")
-            raise BadOption(f"{plural(len(failed), 'run')} of {summary['name']} failed; the first: {reason}. Run the claim again.")
+            raise BadOption(
+                f"{plural(len(failed), 'run')} of {summary['name']} failed; the first: {reason}. Run the claim again."
+            )
         rows = [row for row in summary["differences"] if (row["variant"], row["number"]) == (self.variant, self.number)]
         if not rows:
             raise BadOption(f"The experiment {summary['name']} has no number '{self.number}' of a variant '{self.variant}'.")
         value, low, high = (math.nan if part is None else float(part) for part in rows[0]["over_seeds"])
         unit, seeds = str(rows[0]["unit"]), rows[0]["seeds"]
         shown = [
-            (f"{name}, mean over seeds", format_value(self._mean(summary, name), unit)) for name in (self.variant, summary["reference"])
+            (f"{name}, mean over seeds", format_value(self._mean(summary, name), unit))
+            for name in (self.variant, summary["reference"])
         ]
-        shown += [(f"difference, seed {seed}", format_value(each, unit)) for seed, each in zip(seeds, rows[0]["by_seed"], strict=True)]
+        shown += [
+            (f"difference, seed {seed}", format_value(each, unit)) for seed, each in zip(seeds, rows[0]["by_seed"], strict=True)
+        ]
         return Effect(value, low, high, f"95% over {plural(len(seeds), 'seed')}, Student, paired by seed", tuple(shown))
 
     def _mean(self, summary: dict[str, Any], variant: str) -> float:

@@ -24,7 +24,7 @@ class AttentionBiasLearns(TrainingClaim):
         "variants get the same epochs, not the best of their own."
     )
     prior = "Known in part: docs/experiments_transformers.md, on another loop, could not tell them apart."
-    mini = "mini_deit from scratch, four seeds, 1,500 scenes of 64 px, 10 epochs; Student's interval over seeds"
+    mini = "mini_deit from scratch, four seeds, 1,500 scenes of 64 px, 12 epochs; Student's interval over seeds"
     full = "ViT-S (relative positions) fine-tuned on Pets, three seeds"
 
     variant = "Gaussian bias"

@@ -26,7 +26,7 @@ class DenseBeatsResidual(TrainingClaim):
     prior = "Not known for this recipe."
     mini = (
         "a DenseNet with growth 19 against mini_resnet, both about 208,000 parameters, from scratch, four seeds, 1,500 scenes "
-        "of 32 px, 10 epochs; Student's interval over seeds"
+        "of 32 px, 12 epochs; Student's interval over seeds"
     )
     full = "DenseNet-BC-100 and a ResNet of equal parameters on CIFAR-10, 300 epochs, three seeds"
 

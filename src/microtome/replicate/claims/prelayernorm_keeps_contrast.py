@@ -24,7 +24,7 @@ class PrelayernormKeepsContrast(TrainingClaim):
         "removed."
     )
     prior = "Known in part: docs/experiments_transformers.md, on another loop."
-    mini = "mini_deit from scratch, four seeds, 1,500 scenes of 64 px, 10 epochs; Student's interval over seeds"
+    mini = "mini_deit from scratch, four seeds, 1,500 scenes of 64 px, 12 epochs; Student's interval over seeds"
     full = "ViT-B/16 on ImageNet with and without the norm"
 
     variant = "PreLayerNorm"

@@ -15,7 +15,9 @@ class RatesReachTheCue(TrainingClaim):
 
     study = "003"
     kind = "training"
-    hypothesis = "On a task whose cue lies half a side away, rates of 3, 5 and 8 give a higher mean IoU than rates of 1, 2 and 3."
+    hypothesis = (
+        "On a task whose cue lies half a side away, rates of 3, 5 and 8 give a higher mean IoU than rates of 1, 2 and 3."
+    )
     measure = "Mean IoU with rates 3, 5, 8 on maps of 16 positions minus that with rates 1, 2, 3, paired by seed."
     rule = Above(0.0, "fraction")
     null = "No difference."
