@@ -15,7 +15,8 @@ def leading_effect(context: RunContext, hypothesis: str, analyses: Sequence[str]
     nets = [small_network(name) for name in NETWORKS]
     run = analyze(nets, Images.scenes(count, seed=seed), context.out / "findings", only=[*analyses, "traits"], said=None)
     traits = next(finding for finding in run.findings.values() if finding.analysis == "traits")
-    place = list(traits["hypothesis"]["criterion"].values).index(hypothesis)
+    names = [str(name) for name in traits["hypothesis"]["criterion"].values]
+    place = next(place for place, name in enumerate(names) if name.startswith(f"{hypothesis}:"))
     value, low, high = (float(traits[f"hypothesis_{name}"][place]) for name in ("effect", "low", "high"))
     decided = str(traits["hypothesis"][place].values)
     sample = int(traits["hypothesis_n"][place])

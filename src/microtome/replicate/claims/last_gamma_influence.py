@@ -33,7 +33,7 @@ class LastGammaInfluence(Claim):
     def run(self, preset: Preset, context: RunContext) -> Effect:
         specimen, images = trained_network(context, "cifar10_resnet56"), photographs(context, "cifar10_test", 200)
         blocks = [block for block in specimen.blocks if block.keeps_shape]
-        gammas = [float(specimen.net.get_submodule(f"{block.name}.bn2").weight.square().mean().sqrt()) for block in blocks]  # type: ignore[operator, union-attr]
+        gammas = [float(specimen.net.get_submodule(f"{block.name}.bn2").weight.detach().square().mean().sqrt()) for block in blocks]  # type: ignore[operator, union-attr]
         names = [name for block in blocks for name in (f"<{block.entry}", block.exit)]
         parts: list[torch.Tensor] = []
         for x in inputs_of(specimen, images):
