@@ -32,7 +32,7 @@ def test_images_keep_their_order() -> None:
     right = right_answers(net, images)
     assert np.array_equal(right, scores.argmax(1).numpy() == labels_of(images))
     values = layer_values(net, images, ["features.4"], mean_over_positions)["features.4"]
-    assert values.shape == (BATCH + 3, 20)
+    assert values.shape == (BATCH + 3, 24)
 
 
 def test_means_over_positions_by_hand() -> None:
