@@ -17,7 +17,11 @@ def test_the_list_has_every_claim_with_its_verdict() -> None:
 def test_one_run_is_printed_and_kept(tmp_path) -> None:
     code, out, err = call("replicate", "uneven_strides", "--out", str(tmp_path))
     assert code == 0, err
-    for text in ("Rule: holds if the interval lies from 0 pairs to 0 pairs.", "Effect: 0 pairs [0, 0] (exact", "The claim holds."):
+    for text in (
+        "Rule: holds if the interval lies from 0 pairs to 0 pairs.",
+        "Effect: 0 pairs [0, 0] (exact",
+        "The claim holds.",
+    ):
         assert text in out
     assert "Committed result: 0 pairs [0, 0], holds (mini," in out
     assert json.loads((tmp_path / "uneven_strides.json").read_text())["verdict"] == "holds"

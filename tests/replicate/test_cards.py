@@ -4,8 +4,8 @@ import subprocess
 import sys
 
 import pytest
-from claim_file import FILE
 
+from claim_file import FILE
 from microtome.errors import UnknownName
 from microtome.replicate.cards import DIGESTED, claim_card, claim_cards, own_claims, read_claim
 

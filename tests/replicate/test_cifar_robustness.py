@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from shared_data import CONTEXT, needs_data
 
 from microtome.replicate.cifar_robustness import contrast, relative_losses
+from shared_data import CONTEXT, needs_data
 
 
 def test_contrast_is_about_the_mean_colour_and_stays_an_image() -> None:

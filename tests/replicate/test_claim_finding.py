@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from claim_file import RESULT
 from microtome.replicate.cards import claim_card
 from microtome.replicate.claim_finding import claim_finding, write_claim_page
-from claim_file import RESULT
 
 CARD = claim_card("resnet_fields")
 

@@ -4,13 +4,13 @@ import re
 from pathlib import Path
 
 import pytest
-from shared_data import CONTEXT, HERE
 
 from microtome.replicate.cards import PROTOCOL, STUDIES, own_claims
 from microtome.replicate.claim import RunContext
 from microtome.replicate.provenance import card_at, git_text
 from microtome.replicate.results import RESULT_FOLDER, committed_result, load_result
 from microtome.replicate.rules import CLAIM_VERDICTS
+from shared_data import CONTEXT, HERE
 
 CARDS = own_claims()
 RESULTS = {path.stem: load_result(path) for path in sorted(RESULT_FOLDER.glob("*.json"))}
@@ -51,7 +51,9 @@ def test_no_two_claims_are_one() -> None:
 @pytest.mark.parametrize("name", RESULTS)
 def test_a_result_is_of_the_present_protocol_and_judged_by_its_rule(name: str) -> None:
     card, result = CARDS[name], RESULTS[name]
-    assert result.claim == name and result.digest == card.digest(result.preset), "the protocol changed after the run: run it again"
+    assert result.claim == name and result.digest == card.digest(result.preset), (
+        "the protocol changed after the run: run it again"
+    )
     assert committed_result(card) == result or result.low != result.low
     assert result.verdict == card.rule.verdict(result.low, result.high) and result.verdict in CLAIM_VERDICTS
     assert result.unit == card.rule.json()["unit"] and result.fixed_before
@@ -76,7 +78,9 @@ def check_again(name: str, context: RunContext) -> None:
     card, result = CARDS[name], RESULTS[name]
     effect = card.load().run("mini", context)
     assert card.rule.verdict(effect.low, effect.high) == result.verdict
-    assert (effect.value, effect.low, effect.high) == pytest.approx((result.value, result.low, result.high), rel=0.02, abs=1e-4, nan_ok=True)
+    assert (effect.value, effect.low, effect.high) == pytest.approx(
+        (result.value, result.low, result.high), rel=0.02, abs=1e-4, nan_ok=True
+    )
 
 
 @pytest.mark.parametrize("name", QUICK)

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from shared_data import CONTEXT, needs_data
 
 from microtome.replicate.dense_weights import NETWORK, evenness, reuse_matrices
 from microtome.replicate.material import trained_network
+from shared_data import CONTEXT, needs_data
 
 
 def test_evenness_by_hand() -> None:

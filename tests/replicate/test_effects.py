@@ -49,7 +49,7 @@ def test_means_and_correlations() -> None:
     assert effect.high - effect.low == pytest.approx(2 * 1.96 * values.std(ddof=1) / 20, rel=0.1)
     flat = mean_effect(np.ones(20), "image")
     assert flat.value == 1 and math.isnan(flat.low) and "all values are equal" in flat.covers
-    rank = correlation_effect(np.arange(30), -np.arange(30.0) ** 3, "block")
+    rank = correlation_effect(np.arange(30), -(np.arange(30.0) ** 3), "block")
     assert rank.value == pytest.approx(-1) and rank.high < -0.9
 
 

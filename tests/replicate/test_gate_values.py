@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from shared_data import CONTEXT, needs_data
 
 from microtome.replicate.gate_values import class_fraction, gate_values
+from shared_data import CONTEXT, needs_data
 
 RANDOM = np.random.default_rng(0)
 

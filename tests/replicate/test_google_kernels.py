@@ -1,8 +1,7 @@
 """Nine modules, each with one 5 × 5 branch, where the network is."""
 
-from shared_data import CONTEXT, needs_data
-
 from microtome.replicate.google_kernels import branch_kernels
+from shared_data import CONTEXT, needs_data
 
 
 @needs_data

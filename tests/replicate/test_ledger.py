@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
+from claim_file import RESULT
 from microtome.replicate import ledger
 from microtome.replicate.cards import claim_card
 from microtome.replicate.ledger import LedgerRow, count_verdicts, ledger_page, ledger_rows
-from claim_file import RESULT
 
 
 def test_a_claim_without_result_is_not_run() -> None:

@@ -1,9 +1,7 @@
 """Images keep their order on the way through a network; trained networks give the counts of the data's README, where they are."""
 
 import numpy as np
-import pytest
 import torch
-from shared_data import CONTEXT, needs_data
 
 from microtome.images import Images
 from microtome.replicate.material import (
@@ -20,6 +18,7 @@ from microtome.replicate.material import (
     small_network,
     trained_network,
 )
+from shared_data import CONTEXT, needs_data
 
 
 def test_images_keep_their_order() -> None:

@@ -3,8 +3,8 @@
 import subprocess
 
 import pytest
-from claim_file import FILE
 
+from claim_file import FILE
 from microtome.replicate import provenance
 from microtome.replicate.cards import read_claim
 from microtome.replicate.provenance import card_at, describe_hardware, git_text, package_versions, was_fixed

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from shared_data import CONTEXT, needs_data
 
 from microtome.replicate.published_bands import published_directions, ratio_of_means
+from shared_data import CONTEXT, needs_data
 
 RANDOM = np.random.default_rng(0)
 

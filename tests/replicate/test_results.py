@@ -4,8 +4,8 @@ import dataclasses
 import math
 
 import pytest
-from claim_file import RESULT
 
+from claim_file import RESULT
 from microtome.errors import FindingError
 from microtome.replicate import results
 from microtome.replicate.cards import claim_card

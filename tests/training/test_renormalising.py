@@ -9,10 +9,10 @@ from safetensors.torch import load_file
 from torch import nn
 
 from microtome.errors import BadOption
+from microtome.training.renormalising import renormalise
 from microtome.training.zoo.data import scene_series
 from microtome.training.zoo.loop import train_zoo_network
 from microtome.training.zoo.recipes import ZooRecipe
-from microtome.training.renormalising import renormalise
 
 
 def net() -> nn.Sequential:

@@ -28,7 +28,11 @@ interrupted run goes on. The exit code is 0 whatever the verdict.
 @click.argument("claim", required=False)
 @click.option("--list", "listing", is_flag=True, help="List all claims with the committed verdicts.")
 @click.option(
-    "--preset", type=WordChoice(["mini", "full"]), default="mini", show_default=True, help="Size of the run: mini (CPU), or full."
+    "--preset",
+    type=WordChoice(["mini", "full"]),
+    default="mini",
+    show_default=True,
+    help="Size of the run: mini (CPU), or full.",
 )
 @click.option("--out", help="Folder for the result, the report, and what the claim trains.")
 @click.option("--data", help="Folder of trained networks and photographs; MICROTOME_DATA by default.")

@@ -33,9 +33,7 @@ def claim_finding(card: ClaimCard, result: ClaimResult, committed: ClaimResult |
             Table(title="Protocol, fixed before the run", columns=("protocol",), rows="criterion"),
         ),
         key_numbers=(
-            KeyNumber(
-                name="effect", value=result.value, low=result.low, high=result.high, unit=result.unit, has_interval=True
-            ),
+            KeyNumber(name="effect", value=result.value, low=result.low, high=result.high, unit=result.unit, has_interval=True),
         ),
         headline=f"{capitalise(result.verdict)}: effect {result.text}; the claim {card.rule.describe()}.",
         caveats=(card.confounders, "The verdict is about these networks and images."),

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from microtome.analyses.reuse.reuse import Reuse
+from microtome.analysis import build_analysis
 from microtome.replicate.claim import RunContext
 from microtome.replicate.material import trained_network
 
@@ -26,7 +27,7 @@ class ReuseMatrix(NamedTuple):
 
 def reuse_matrices(context: RunContext) -> list[ReuseMatrix]:
     """The matrices of the three blocks, in order."""
-    finding = Reuse()(trained_network(context, NETWORK), twins=0)
+    finding = build_analysis(Reuse, {})(trained_network(context, NETWORK), twins=0)
     names = [name for name in finding.arrays if name.startswith("effective/")]
     return [ReuseMatrix(tuple(map(str, finding[name]["target"].values)), np.asarray(finding[name].values)) for name in names]
 

@@ -31,7 +31,9 @@ class LedgerRow:
 def ledger_rows(own: bool = False) -> list[LedgerRow]:
     """The claims by study, then by name; with `own` those of this package alone."""
     cards = own_claims() if own else claim_cards()
-    return [LedgerRow(card, committed_result(card)) for card in sorted(cards.values(), key=lambda card: (card.study, card.name))]
+    return [
+        LedgerRow(card, committed_result(card)) for card in sorted(cards.values(), key=lambda card: (card.study, card.name))
+    ]
 
 
 def count_verdicts(rows: Sequence[LedgerRow]) -> dict[str, int]:

@@ -15,7 +15,7 @@ Values = np.ndarray[Any, Any]
 def removal_losses(specimen: Specimen, images: Images, names: list[str], labels: Values | None = None) -> dict[str, Values]:
     """For each block by name: 1 for an image that only the whole network has right, -1 for one that only the remaining one has."""
     whole = right_answers(specimen, images, labels)
-    return {name: whole - right_answers(RemoveBlocks(at=(name,))(specimen), images, labels) for name in names}
+    return {name: whole - right_answers(RemoveBlocks(at=(name,), fill="identity")(specimen), images, labels) for name in names}
 
 
 def removable(specimen: Specimen) -> list[str]:

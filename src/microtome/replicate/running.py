@@ -6,11 +6,10 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
 
 from microtome.errors import BadOption, Unmeasurable, hint, option_hint
 from microtome.replicate.cards import claim_card
-from microtome.replicate.claim import PRESETS, Preset, RunContext
+from microtome.replicate.claim import PRESETS, RunContext
 from microtome.replicate.provenance import describe_hardware, head_commit, package_versions, was_fixed
 from microtome.replicate.results import ClaimResult
 
@@ -51,7 +50,7 @@ def replicate_claim(
         where = Path(out) if out is not None else Path(scratch)
         context = RunContext(Path(data) if data is not None else data_folder(), where, workers=workers)
         context = context if listener is None else RunContext(context.data, where, listener, workers)
-        effect = card.load().run(cast(Preset, preset), context)
+        effect = card.load().run(preset, context)
     result = ClaimResult(
         claim=name, preset=preset, digest=card.digest(preset), verdict=card.rule.verdict(effect.low, effect.high),
         value=effect.value, low=effect.low, high=effect.high, unit=str(card.rule.json()["unit"]), covers=effect.covers,

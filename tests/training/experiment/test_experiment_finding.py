@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hand_made_runs import finished_runs, gates_experiment
 
+from hand_made_runs import finished_runs, gates_experiment
 from microtome.finding import Finding
 from microtome.report.html import report_bundle
 from microtome.training.experiment.experiment_finding import experiment_finding

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 from hand_made_runs import finished_runs, gates_experiment, write_run
-
 from microtome.training.experiment.markdown_page import markdown_page
 from microtome.training.experiment.run_plan import plan_runs
 from microtome.training.experiment.summary import summarise

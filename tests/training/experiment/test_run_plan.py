@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hand_made_runs import gates_experiment, write_run
 
+from hand_made_runs import gates_experiment, write_run
 from microtome.errors import CheckpointError
 from microtome.training.experiment.run_plan import BEGUN, FAILED, FINISHED, NOT_BEGUN, plan_runs, read_json
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hand_made_runs import IMAGES, finished_runs, gates_experiment, write_run
 from scipy import stats
 
+from hand_made_runs import IMAGES, finished_runs, gates_experiment, write_run
 from microtome.training.experiment.run_plan import plan_runs
 from microtome.training.experiment.summary import ONE_SET, OTHER_SETS, summarise
 

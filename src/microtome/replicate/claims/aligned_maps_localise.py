@@ -47,7 +47,7 @@ class AlignedMapsLocalise(Claim):
             maps.append(torch.einsum("bc,bchw->bhw", slope.mean((2, 3)), activation).relu())
         heat, masks = torch.cat(maps), images.masks(specimen.recipe)
         stride = field.jump[0]
-        axis = Axis(float(field.start[0]), float(stride), heat.shape[1])
+        axis = Axis(sum(field.rows(0)) / 2, float(stride), heat.shape[1])
         overlays = {
             "Gaussian": upsample_gaussian(heat, Where(axis, axis), size, (stride / 2, stride / 2)).numpy(),
             "bilinear": torch.nn.functional.interpolate(heat[:, None], size, mode="bilinear")[:, 0].double().numpy(),

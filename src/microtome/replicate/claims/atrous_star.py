@@ -19,7 +19,10 @@ class AtrousStar(Claim):
 
     study = "003"
     kind = "no training"
-    hypothesis = "On a map that holds the largest rate the central output depends on 25 positions, and on 17 where the largest reaches out of it."
+    hypothesis = (
+        "On a map that holds the largest rate the central output depends on 25 positions, and on 17 where the largest reaches "
+        "out of it."
+    )
     measure = "Positions with a gradient on maps of 97 and of 65 a side, minus 25 and 17; the larger difference; exact."
     rule = Within(0, 0, "positions")
     null = "Another number of positions: a filled square, or fewer."

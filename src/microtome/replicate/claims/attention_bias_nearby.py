@@ -24,7 +24,10 @@ class AttentionBiasNearby(Claim):
     hypothesis = (
         "With equal queries and keys the mean attended distance is below that of uniform attention and rises with σ (2, 5, 10)."
     )
-    measure = "Mean attended distance with the bias over that without; the largest over the three σ, or infinite if they are out of order; exact."
+    measure = (
+        "Mean attended distance with the bias over that without; the largest over the three σ, or infinite if they are out of "
+        "order; exact."
+    )
     rule = Below(1.0)
     null = "The distance is that of uniform attention, or not ordered by σ."
     confounders = "Learnt queries and keys can undo any bias; the claim is about the start."

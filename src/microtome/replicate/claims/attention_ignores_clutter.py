@@ -20,7 +20,10 @@ class AttentionIgnoresClutter(Claim):
     measure = "Relative loss of the lift from the plain to the cluttered third of the scenes, deeper minus attention networks, in points."
     rule = Above(0.0, "points")
     null = "The same loss."
-    confounders = "Clean accuracies differ, so losses are relative. mini_seresnet is a ResNet with gates, which the study counts as attention."
+    confounders = (
+        "Clean accuracies differ, so losses are relative. mini_seresnet is a ResNet with gates, which the study counts as "
+        "attention."
+    )
     prior = "Known on other scenes: not significant on 120 scenes of seed 0 (docs/traits.md)."
     mini = "seven networks of the mini zoo, 160 fresh scenes (seed 6103)"
     full = "the six backbones of the study on objects pasted on backgrounds of rising clutter"

@@ -24,7 +24,10 @@ class AttentionScreens(Claim):
     study = "000"
     kind = "small networks"
     hypothesis = "Probe accuracy gains more from the first to the last block in convolutional networks than in the transformer."
-    measure = "Correct answers of a five-fold ridge probe, last minus first block, mean of four convolutional networks minus mini_deit, by scene."
+    measure = (
+        "Correct answers of a five-fold ridge probe, last minus first block, mean of four convolutional networks minus "
+        "mini_deit, by scene."
+    )
     rule = Above(0.0, "fraction")
     null = "The same gain."
     confounders = "The study's sentence is a picture, not a measure; this is our reading. One transformer only."

@@ -24,7 +24,10 @@ class DeconvnetIdentity(Claim):
     study = "002"
     kind = "no training"
     hypothesis = "Both give the same projection for every unit."
-    measure = "Largest difference of the two projections over the largest value, 16 units of a three-layer network with 2 × 2 pools; exact."
+    measure = (
+        "Largest difference of the two projections over the largest value, 16 units of a three-layer network with 2 × 2 "
+        "pools; exact."
+    )
     rule = Below(1e-5)
     null = "They differ by more than rounding."
     confounders = "With overlapping pools they agree only if switches that several windows share are added up."
@@ -56,7 +59,7 @@ class DeconvnetIdentity(Claim):
             signal[units, units, cells] = values.flatten(2)[0, units, cells]
             signal = signal.view(16, *values.shape[1:])
             for conv, places, size in reversed(list(zip(convs, switches, sizes, strict=True))):
-                unpooled = functional.max_unpool2d(signal, places.expand_as(signal), 2, output_size=(16, *size[1:]))
+                unpooled = functional.max_unpool2d(signal, places.expand_as(signal), (2, 2), output_size=(16, *size[1:]))
                 signal = functional.conv_transpose2d(unpooled.relu(), conv.weight, padding=1)
         result = project_units(specimen, "8", x.expand(16, -1, -1, -1), units, cells, "deconvnet")
         return Effect.exact(float((result.pixels - signal).abs().max() / signal.abs().max()))

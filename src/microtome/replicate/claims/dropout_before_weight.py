@@ -21,7 +21,10 @@ class DropoutBeforeWeight(Claim):
     study = "003"
     kind = "no training"
     hypothesis = "The ratio of the variances, 1 without shift, is nearer to 1 for dropout before the weights."
-    measure = "Variance without over variance with dropout (p = 0.5), before the weights minus after them, weights of mean 0.02 and σ 0.09."
+    measure = (
+        "Variance without over variance with dropout (p = 0.5), before the weights minus after them, weights of mean 0.02 and "
+        "σ 0.09."
+    )
     rule = Above(0.05)
     null = "Both places shift the variance alike, as they do for weights of mean 0."
     confounders = "Inputs are rectified normal noise and independent; features of trained networks are neither."

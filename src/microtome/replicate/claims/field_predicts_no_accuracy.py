@@ -36,7 +36,10 @@ class FieldPredictsNoAccuracy(Claim):
     measure = "Spearman's correlation of top-5 accuracy and the mean of both σ of the effective field, over the nine printed networks."
     rule = Within(-0.3, 0.3)
     null = "There is a correlation, of either sign."
-    confounders = "Depth and width differ too; nine networks of one library and two families are few, and most claims of no effect need more."
+    confounders = (
+        "Depth and width differ too; nine networks of one library and two families are few, and most claims of no effect need "
+        "more."
+    )
     prior = (
         "The numbers are printed; the correlation was not computed before. With nine networks no interval can be that narrow."
     )

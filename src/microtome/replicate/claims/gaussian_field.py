@@ -24,7 +24,10 @@ class GaussianField(Claim):
     study = "003"
     kind = "real weights"
     hypothesis = "A Gaussian explains more than 0.785 of the field's variance, the smallest published value for a ResNet."
-    measure = "R² = 1 − var(residual)/var(field) of the least-squares Gaussian for the central unit's field, positive part, summed over images."
+    measure = (
+        "R² = 1 − var(residual)/var(field) of the least-squares Gaussian for the central unit's field, positive part, summed "
+        "over images."
+    )
     rule = Above(0.785)
     null = "The field is spiky, flat or cut by the image: a lower R²."
     confounders = (

@@ -20,7 +20,10 @@ class GradcamPlusPlusTerms(Claim):
     study = "003"
     kind = "no training"
     hypothesis = "On a head of global pooling and a linear layer the two maps correlate with less than 0.95."
-    measure = "Pearson's correlation between the maps of Grad-CAM++ and CAM, mean over draws of non-negative maps and weights of either sign."
+    measure = (
+        "Pearson's correlation between the maps of Grad-CAM++ and CAM, mean over draws of non-negative maps and weights of "
+        "either sign."
+    )
     rule = Below(0.95)
     null = "The maps are the same up to a factor: a correlation of 1, as for Grad-CAM."
     confounders = "Random maps have no structure; where all weights are positive the maps come near each other."

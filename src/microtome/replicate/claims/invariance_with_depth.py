@@ -24,7 +24,10 @@ class InvarianceWithDepth(Claim):
     study = "002"
     kind = "real weights"
     hypothesis = "In units of the distance between two photographs, the first layer moves further than the top one."
-    measure = "‖f(x) − f(Tx)‖ over the mean distance between photographs, first minus last layer, mean over photographs, T a shift of 16 px."
+    measure = (
+        "‖f(x) − f(Tx)‖ over the mean distance between photographs, first minus last layer, mean over photographs, T a shift "
+        "of 16 px."
+    )
     rule = Above(0.0)
     null = "Both layers move by the same fraction of the distance between photographs."
     confounders = (

@@ -8,6 +8,7 @@ from typing import final
 import numpy as np
 
 from microtome.analyses.similarity import Similarity
+from microtome.analysis import build_analysis
 from microtome.replicate.claim import Claim, Effect, Preset, RunContext
 from microtome.replicate.effects import number_rows, twin_effect
 from microtome.replicate.material import photographs, trained_network
@@ -33,7 +34,7 @@ class LastFeaturesAlike(Claim):
 
     def run(self, preset: Preset, context: RunContext) -> Effect:
         images = photographs(context, "cifar10_test", 200)
-        finding = Similarity()(trained_network(context, "cifar10_resnet56"), images)
+        finding = build_analysis(Similarity, {})(trained_network(context, "cifar10_resnet56"), images)
         own = float(finding["step"].values[-2:].mean())
         error = float(np.diagonal(finding["cka_error"].values, 1)[-2:].mean())
         twins = np.asarray(finding["each_twin_step"].values, dtype=np.float64)[:, -2:].mean(axis=1)

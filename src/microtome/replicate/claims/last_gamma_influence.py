@@ -3,7 +3,7 @@
 Source: Kim et al. 2022, arXiv:2205.07260 (variance control by the last gamma).
 """
 
-from typing import final
+from typing import cast, final
 
 import numpy as np
 import torch
@@ -22,7 +22,10 @@ class LastGammaInfluence(Claim):
     study = "003"
     kind = "real weights"
     hypothesis = "Blocks with a larger last gamma change their input more."
-    measure = "Spearman's correlation over blocks of equal shapes between the root mean square of the last gamma and 1 − cos(input, output)."
+    measure = (
+        "Spearman's correlation over blocks of equal shapes between the root mean square of the last gamma and 1 − cos(input, "
+        "output)."
+    )
     rule = Above(0.0)
     null = "No correlation: the size of the stream decides alone."
     confounders = "The stream grows with depth, so that the same branch weighs less later; shifts (beta) add to the branch."
@@ -33,7 +36,8 @@ class LastGammaInfluence(Claim):
     def run(self, preset: Preset, context: RunContext) -> Effect:
         specimen, images = trained_network(context, "cifar10_resnet56"), photographs(context, "cifar10_test", 200)
         blocks = [block for block in specimen.blocks if block.keeps_shape]
-        gammas = [float(specimen.net.get_submodule(f"{block.name}.bn2").weight.detach().square().mean().sqrt()) for block in blocks]  # type: ignore[operator, union-attr]
+        norms = [cast(torch.nn.BatchNorm2d, specimen.net.get_submodule(f"{block.name}.bn2")) for block in blocks]
+        gammas = [float(norm.weight.detach().square().mean().sqrt()) for norm in norms]
         names = [name for block in blocks for name in (f"<{block.entry}", block.exit)]
         parts: list[torch.Tensor] = []
         for x in inputs_of(specimen, images):

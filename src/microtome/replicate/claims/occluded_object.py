@@ -23,7 +23,10 @@ class OccludedObject(Claim):
 
     study = "002"
     kind = "small networks"
-    hypothesis = "The probability of the true class falls more where the square covers the object's centre than where it covers none of it."
+    hypothesis = (
+        "The probability of the true class falls more where the square covers the object's centre than where it covers none "
+        "of it."
+    )
     measure = "Probability lost on the object minus probability lost beside it, mean over scenes in which both places exist."
     rule = Above(0.1, "fraction")
     null = "Both places lose the same: the context decides."

@@ -25,7 +25,10 @@ class PartCorrespondence(Claim):
 
     study = "002"
     kind = "small networks"
-    hypothesis = "Signs of the change of the last block's features differ less between images of a class for the same part than for random places."
+    hypothesis = (
+        "Signs of the change of the last block's features differ less between images of a class for the same part than for "
+        "random places."
+    )
     measure = (
         "Mean Hamming distance of the signs of f(x) − f(x covered) between pairs of a class: random places minus the object's centre; "
         "Student's interval over the classes."

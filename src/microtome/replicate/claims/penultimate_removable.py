@@ -26,7 +26,10 @@ class PenultimateRemovable(Claim):
     measure = "Accuracy lost, mean over two ResNets and two vision transformers, paired by image."
     rule = Below(0.01, "fraction")
     null = "Each block is needed: several points are lost."
-    confounders = "The study does not say whether it trains on afterwards; CIFAR networks are smaller than its six. Blocks stand for layers."
+    confounders = (
+        "The study does not say whether it trains on afterwards; CIFAR networks are smaller than its six. Blocks stand for "
+        "layers."
+    )
     prior = "Known in part: the mini zoo loses far more than a point (docs/slim.md); not measured on these four."
     mini = "four networks trained on CIFAR-10 by others, 1,000 test images; interval over images"
     full = "VGG-19, ResNet-50, SE-ResNet-50 and DeiT-S of timm on ImageNet validation images"

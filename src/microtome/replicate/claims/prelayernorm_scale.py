@@ -38,8 +38,8 @@ class PrelayernormScale(Claim):
         (x,) = inputs_of(specimen, images)
         changes: dict[str, float] = {}
         for name, net in (
-            ("with the norm", Prelayernorm()(specimen)),
-            ("with a bias", Prelayernorm(bias=True)(specimen)),
+            ("with the norm", Prelayernorm(reading="tokens", bias=False)(specimen)),
+            ("with a bias", Prelayernorm(reading="tokens", bias=True)(specimen)),
             ("without", specimen),
         ):
             plain = net.run(x)

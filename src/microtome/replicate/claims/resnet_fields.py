@@ -27,7 +27,10 @@ class ResnetFields(Claim):
     measure = "Largest difference between the field of the last stage and the printed one, px; exact."
     rule = Within(0, 0, "px")
     null = "Some network has another field."
-    confounders = "timm's ResNets keep the stride in the 3 × 3 convolution of a bottleneck, as torchvision's do; the field depends on that."
+    confounders = (
+        "timm's ResNets keep the stride in the 3 × 3 convolution of a bottleneck, as torchvision's do; the field depends on "
+        "that."
+    )
     prior = "Known: held by the tests of the analysis receptive_field."
     mini = "the five networks, without weights"
     full = "the same"
@@ -42,7 +45,9 @@ class ResnetFields(Claim):
             with torch.device("meta"):
                 net, x = getattr(family, name)().eval(), torch.zeros(1, 3, *SIZE)
             reach, kept = ReachMode(x), list[tuple[torch.Size, object]]()
-            net.layer4.register_forward_hook(lambda _net, _given, value: kept.append((value.shape, reach.of(value))))
+            net.layer4.register_forward_hook(
+                lambda _net, _given, value, kept=kept, reach=reach: kept.append((value.shape, reach.of(value)))
+            )
             with torch.no_grad(), reach:
                 net(x)
             shape, (shade, where) = kept[0][0], kept[0][1]  # type: ignore[misc]

@@ -22,7 +22,10 @@ class RotationNotInvariant(Claim):
 
     study = "002"
     kind = "real weights"
-    hypothesis = "The probability of the class that is predicted for the upright photograph falls more by a turn of 90° than by a shift of 30 px."
+    hypothesis = (
+        "The probability of the class that is predicted for the upright photograph falls more by a turn of 90° than by a "
+        "shift of 30 px."
+    )
     measure = "Probability lost to the turn minus that lost to the shift, mean over photographs."
     rule = Above(0.1, "fraction")
     null = "Both lose the same."

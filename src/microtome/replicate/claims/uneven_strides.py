@@ -17,7 +17,10 @@ class UnevenStrides(Claim):
 
     study = "003"
     kind = "no training"
-    hypothesis = "For kernels of 1 to 8 px and strides of 1 to 4, interior pixels are read equally often exactly where the stride divides the kernel."
+    hypothesis = (
+        "For kernels of 1 to 8 px and strides of 1 to 4, interior pixels are read equally often exactly where the stride "
+        "divides the kernel."
+    )
     measure = "Pairs of kernel and stride for which that is wrong, counted by back-propagating ones through a convolution of ones; exact."
     rule = Within(0, 0, "pairs")
     null = "Some pair is even without dividing, or uneven with it."

@@ -17,7 +17,10 @@ class WiderCoversMore(Claim):
     study = "000"
     kind = "small networks"
     hypothesis = "Half of the evidence covers more of the image in wider networks than in deeper ones."
-    measure = "Area of half of Grad-CAM's energy at a common grid, wider minus deeper networks, in points, images that all classify rightly."
+    measure = (
+        "Area of half of Grad-CAM's energy at a common grid, wider minus deeper networks, in points, images that all classify "
+        "rightly."
+    )
     rule = Above(0.0, "points")
     null = "The same area."
     confounders = "Grids of maps differ, so all are resampled to a common one; two or three networks are no family."

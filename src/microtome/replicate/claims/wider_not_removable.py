@@ -22,7 +22,10 @@ class WiderNotRemovable(Claim):
     measure = "Accuracy lost, paired by photograph."
     rule = Above(0.01, "fraction")
     null = "The block can go: at most a point is lost."
-    confounders = "That deeper networks lose more than a point too would make this no property of wider ones. Almost surely training images."
+    confounders = (
+        "That deeper networks lose more than a point too would make this no property of wider ones. Almost surely training "
+        "images."
+    )
     prior = "Not measured on this network."
     mini = "BVLC GoogLeNet on 200 ImageNet photographs; interval over photographs"
     full = "Inception-v3 and HRNet-W18 of timm on ImageNet validation images"
