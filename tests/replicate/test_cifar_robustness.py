@@ -3,15 +3,15 @@
 import pytest
 import torch
 
-from microtome.replicate.cifar_robustness import contrast, relative_losses
+from microtome.replicate.cifar_robustness import enhance_contrast, relative_losses
 from shared_data import CONTEXT, needs_data
 
 
 def test_contrast_is_about_the_mean_colour_and_stays_an_image() -> None:
     x = torch.tensor([[[[0.4, 0.6]], [[0.0, 1.0]], [[0.5, 0.5]]]])
-    changed = contrast(2.0)(x)
+    changed = enhance_contrast(2.0)(x)
     assert torch.allclose(changed, torch.tensor([[[[0.3, 0.7]], [[0.0, 1.0]], [[0.5, 0.5]]]]))
-    assert torch.allclose(contrast(1.0)(x), x)
+    assert torch.allclose(enhance_contrast(1.0)(x), x)
 
 
 @needs_data

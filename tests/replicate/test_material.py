@@ -7,11 +7,11 @@ from microtome.images import Images
 from microtome.replicate.material import (
     BATCH,
     TRAINED,
-    imagenet_labels,
     inputs_of,
     labels_of,
     layer_values,
     mean_over_positions,
+    photograph_labels,
     photographs,
     right_answers,
     scores_of,
@@ -46,5 +46,5 @@ def test_trained_networks_answer_as_their_readme_says() -> None:
     right = right_answers(trained_network(CONTEXT, "cifar10_resnet20"), photographs(CONTEXT, "cifar10_test", 400))
     assert abs(right.mean() - 0.8045) < 3 * (0.8 * 0.2 / 400) ** 0.5
     net, images = trained_network(CONTEXT, "googlenet_bvlc"), photographs(CONTEXT, "imagenet200", 10)
-    assert right_answers(net, images, imagenet_labels(CONTEXT, net, images)).sum() >= 5  # 157 of 200
+    assert right_answers(net, images, photograph_labels(CONTEXT, net, images)).sum() >= 5  # 157 of 200
     assert all((CONTEXT.data / "safetensors" / f"{name}.safetensors").is_file() for name in TRAINED)

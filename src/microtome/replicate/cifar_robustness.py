@@ -16,7 +16,7 @@ Change = Callable[[Tensor], Tensor]  # of images (image, rgb, row, col) from 0 t
 TRANSFORMERS, RESNETS = ("cifar10_vit64", "cifar10_vit128_postnorm"), ("cifar10_resnet20", "cifar10_resnet56")
 
 
-def contrast(factor: float) -> Change:
+def enhance_contrast(factor: float) -> Change:
     """Distances from each image's mean colour, times a factor, cut to what an image can hold."""
     return lambda x: (x.mean((2, 3), keepdim=True) + factor * (x - x.mean((2, 3), keepdim=True))).clamp(0, 1)
 

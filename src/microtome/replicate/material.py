@@ -81,7 +81,7 @@ def labels_of(images: Images) -> Values:
     return np.asarray(images.labels, dtype=np.int64)
 
 
-def imagenet_labels(context: RunContext, specimen: Specimen, images: Images) -> Values:
+def photograph_labels(context: RunContext, specimen: Specimen, images: Images) -> Values:
     """The class of each ImageNet photograph, by the WordNet id that its file name begins with."""
     assert specimen.wordnet is not None
     json.loads((context.data / "images" / "imagenet_labels.json").read_text(encoding="utf-8"))

@@ -30,7 +30,7 @@ class AttentionScreens(Claim):
     )
     rule = Above(0.0, "fraction")
     null = "The same gain."
-    confounders = "The study's sentence is a picture, not a measure; this is our reading. One transformer only."
+    confounders = "The study's sentence is an impression, not a measure; this is our reading. One transformer only."
     prior = "Known in part: on 120 scenes of seed 0 traits saw convolutional networks gain 15 points less (docs/traits.md)."
     mini = "five networks of the mini zoo, 400 fresh scenes (seed 6104); interval over scenes"
     full = "the six backbones of the study on 100 ImageNet classes"

@@ -5,7 +5,7 @@ Source: Kim et al. 2023, arXiv:2111.08413, abstract.
 
 from typing import final
 
-from microtome.replicate.cifar_robustness import contrast, relative_losses
+from microtome.replicate.cifar_robustness import enhance_contrast, relative_losses
 from microtome.replicate.claim import Claim, Effect, Preset, RunContext
 from microtome.replicate.rules import Above
 
@@ -30,4 +30,4 @@ class ContrastBreaksTransformers(Claim):
     full = "ViT-B/16, DeiT-S, ResNet-50 and ResNet-101 on ImageNet validation images"
 
     def run(self, preset: Preset, context: RunContext) -> Effect:
-        return relative_losses(context, {"× 2": contrast(2.0), "× 4": contrast(4.0)}, 1000)
+        return relative_losses(context, {"× 2": enhance_contrast(2.0), "× 4": enhance_contrast(4.0)}, 1000)

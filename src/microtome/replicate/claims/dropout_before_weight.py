@@ -46,7 +46,7 @@ class DropoutBeforeWeight(Claim):
             ratios["after"].append(float(plain.mean() / after.mean()))
         rows = number_rows({name: sum(values) / DRAWS for name, values in ratios.items()})
         return repeated_effect(
-            [one - other for one, other in zip(ratios["before"], ratios["after"], strict=True)], "draw", rows
+            [first - second for first, second in zip(ratios["before"], ratios["after"], strict=True)], "draw", rows
         )
 
     @staticmethod

@@ -39,12 +39,12 @@ class GroupNormGain(Claim):
         for draw in range(DRAWS):
             weight = torch.randn(WIDTH, WIDTH, 3, 3, generator=generator) / (9 * WIDTH) ** 0.5
             x = torch.randn(8, WIDTH, 16, 16, generator=generator).relu()
-            one, many = gradient_gains(
+            single, many = gradient_gains(
                 x,
                 lambda value, kernel=weight: torch.nn.functional.conv2d(value, kernel, padding=1),
                 torch.relu,
                 (1, WIDTH),
                 seed=draw,
             )
-            ratios.append(many / one)
+            ratios.append(many / single)
         return repeated_effect(ratios, "draw", (("π/(π − 1)", format_value(pi / (pi - 1))),))

@@ -57,7 +57,9 @@ class PartCorrespondence(Claim):
 
         def distance(values: np.ndarray, label: int) -> float:
             chosen = values[labels == label]
-            return float(np.mean([(chosen[one] != chosen[two]).mean() for one, two in combinations(range(len(chosen)), 2)]))
+            return float(
+                np.mean([(chosen[first] != chosen[second]).mean() for first, second in combinations(range(len(chosen)), 2)])
+            )
 
         return repeated_effect([distance(signs[1], label) - distance(signs[0], label) for label in np.unique(labels)], "class")
 

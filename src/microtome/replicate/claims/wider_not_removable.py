@@ -7,7 +7,7 @@ from typing import final
 
 from microtome.replicate.claim import Claim, Effect, Preset, RunContext
 from microtome.replicate.effects import mean_effect, number_rows
-from microtome.replicate.material import imagenet_labels, photographs, trained_network
+from microtome.replicate.material import photograph_labels, photographs, trained_network
 from microtome.replicate.removal_losses import removable, removal_losses
 from microtome.replicate.rules import Above
 
@@ -33,6 +33,6 @@ class WiderNotRemovable(Claim):
     def run(self, preset: Preset, context: RunContext) -> Effect:
         specimen, images = trained_network(context, "googlenet_bvlc"), photographs(context, "imagenet200", 200)
         names = removable(specimen)[-2:]
-        losses = removal_losses(specimen, images, names, imagenet_labels(context, specimen, images))
+        losses = removal_losses(specimen, images, names, photograph_labels(context, specimen, images))
         rows = number_rows({name: float(values.mean()) for name, values in losses.items()}, "fraction")
         return mean_effect(losses[names[0]], "photograph", rows)
