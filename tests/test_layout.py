@@ -53,6 +53,7 @@ WHOLE = {
     "numerics/statistics/test_coverage.py": "the levels of all intervals, by simulation",
     "specimen/test_real_networks.py": "trained networks, where they are",
     "specimen/test_structure.py": "blocks, stages and aliases of generated networks together",
+    "replicate/test_foreign_claims.py": "claims of other packages",
     "replicate/test_claims.py": "every claim: protocol, committed result, and the quick ones run again",
     "test_example_package.py": "the example package, installed",
     "test_families.py": "every analysis on every family",

@@ -1,6 +1,5 @@
 """The networks and images that claims are run on: trained ones in the data folder, and the small ones that ship with the package."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -84,7 +83,6 @@ def labels_of(images: Images) -> Values:
 def photograph_labels(context: RunContext, specimen: Specimen, images: Images) -> Values:
     """The class of each ImageNet photograph, by the WordNet id that its file name begins with."""
     assert specimen.wordnet is not None
-    json.loads((context.data / "images" / "imagenet_labels.json").read_text(encoding="utf-8"))
     return np.array([specimen.wordnet.index(name.rpartition("/")[2].split("_")[0]) for name in images.names])
 
 
