@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from microtome.errors import hint
 from microtome.finding import Finding, array
 from microtome.key_numbers import KeyNumber
 from microtome.panels import Table
@@ -49,7 +50,7 @@ def write_claim_page(card: ClaimCard, result: ClaimResult, committed: ClaimResul
     store = Store.create(out)
     place = store.save(claim_finding(card, result, committed))
     store.write_run({
-        "title": card.sentence, "command": f"microtome replicate {card.name} --out {out}",
+        "title": card.sentence, "command": hint(f"microtome replicate {card.name} --out {out}", f"mt.replicate({card.name!r}, out={str(out)!r})"),
         "findings": [place.relative_to(store.root).as_posix()], "failed": [], "skipped": [], "seconds": result.seconds,
         "started": result.date,
     })  # fmt: skip

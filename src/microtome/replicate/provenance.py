@@ -22,8 +22,8 @@ def git_text(*words: str, folder: Path = CLAIM_FOLDER) -> str | None:
 
 def head_commit() -> str:
     """The commit that the package's own repository stands at; empty where it is installed elsewhere."""
-    inside = git_text("ls-files", "--error-unmatch", str(CLAIM_FOLDER / "__init__.py"))
-    return (git_text("rev-parse", "HEAD") or "").strip() if inside is not None else ""
+    known = git_text("ls-files", str(CLAIM_FOLDER / "__init__.py"))
+    return (git_text("rev-parse", "HEAD") or "").strip() if known else ""
 
 
 def card_at(card: ClaimCard, commit: str) -> ClaimCard | None:
