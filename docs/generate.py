@@ -18,6 +18,7 @@ import os
 import re
 import shutil
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -29,11 +30,13 @@ from microtome import catalog, errors, map_kinds, panels
 from microtome.catalog import EditEntry, Entry, OptionCard
 from microtome.cli.verbs import build_group
 from microtome.replicate.ledger import ledger_page
+from microtome.training.experiment.markdown_page import markdown_page
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 ARRAYS = DOCS / "arrays.json"
 FIGURES = DOCS / "figures"
+EXPERIMENTS = DOCS / "experiments"  # committed results; their definitions lie in experiments/NAME.toml
 WIDTH = 100  # characters of a help text
 LARGEST = 120_000  # bytes of a figure
 RESOLUTIONS = (140, 110, 90, 70, 50, 35)  # dots per inch, the first that is small enough
@@ -128,6 +131,7 @@ def pages() -> dict[Path, str]:
     made[DOCS / "edits" / "index.md"] = EDITS_HEAD + edit_table("")
     made[DOCS / "cli.md"] = command_line()
     made[DOCS / "replicate.md"] = ledger_page()
+    made |= {DOCS / "experiments" / f"{path.stem}.md": experiment_page(path) for path in sorted(EXPERIMENTS.glob("*.json"))}
     for path, name, text in (
         (ROOT / "README.md", "analyses", table("docs/analyses/")),
         (ROOT / "README.md", "edits", edit_table("docs/edits/")),
@@ -138,6 +142,13 @@ def pages() -> dict[Path, str]:
     ):
         made[path] = spliced(path, name, text, made.get(path))
     return made
+
+
+def experiment_page(path: Path) -> str:
+    """The page of a committed experiment.json; what is said of the result is in the notes of its TOML file."""
+    file = Path("experiments") / f"{path.stem}.toml"
+    notes = tomllib.loads((ROOT / file).read_text(encoding="utf-8")).get("notes", [])
+    return markdown_page(json.loads(path.read_text(encoding="utf-8")) | {"notes": notes}, path.name, file.as_posix())
 
 
 def spliced(path: Path, name: str, text: str, prefix: str | None = None) -> str:

@@ -35,8 +35,8 @@ def gates_experiment(seeds: tuple[int, ...] = (0, 1, 2), validation: str = "scen
 def write_run(run: PlannedRun, right: np.ndarray[Any, Any], index: float, **changes: Any) -> None:
     """The files of a finished run: which of its images were right, and a banding index at its end and over epochs."""
     label = np.arange(len(right)) % 10
-    run.trained.mkdir(parents=True)
-    np.savez(run.trained / "answers.npz", predicted=np.where(right, label, (label + 1) % 10), label=label)
+    run.training_folder.mkdir(parents=True)
+    np.savez(run.training_folder / "answers.npz", predicted=np.where(right, label, (label + 1) % 10), label=label)
     accuracy = {"value": float(right.mean()), "low": None, "high": None, "unit": "fraction", "better": "higher"}
     result = {
         "recipe_digest": run.recipe.digest,
@@ -44,7 +44,10 @@ def write_run(run: PlannedRun, right: np.ndarray[Any, Any], index: float, **chan
         "state": "finished",
         "numbers": {"accuracy": accuracy, "banding: index[last]": {**accuracy, "value": index, "unit": "1", "better": ""}},
         "over_epochs": {"banding: index[last]": [[0, 0.0], [1, index / 2], [2, index]]},
-        "curves": [{"epoch": 1, "loss": 2.0, "validation_accuracy": 0.3}, {"epoch": 2, "loss": 1.5, "validation_accuracy": 0.5}],
+        "curves": [
+            {"epoch": 1, "loss": 2.0, "validation_accuracy": 0.3},
+            {"epoch": 2, "loss": 1.5, "validation_accuracy": 0.5},
+        ],
         "parameters": 1234,
         "judged": len(right),
         "skipped": [],

@@ -68,3 +68,8 @@ def test_any_other_error_is_passed_on(error: Exception, closed: list[str], monke
     with pytest.raises(type(error), match=str(error)):
         _torchvision.torchvision()
     assert closed == []
+
+
+def test_the_transforms_come_through_the_same_door() -> None:
+    assert _torchvision.transforms().__name__ == "torchvision.transforms.v2"
+    assert callable(_torchvision.transforms().MixUp)

@@ -128,3 +128,10 @@ def test_edit_room() -> None:
     with pytest.raises(AttributeError, match="There is no edit 'squeeze'.*'squeeze_excitation'"):
         _ = mt.edits.squeeze
     assert edit.build_edit("squeeze_excitation", {"ratio": "4"}) == Gates(ratio=4)
+
+
+def test_the_seed_draws_what_an_edit_brings() -> None:
+    specimen = mt.open("microtome:mini_resnet", None)
+    first, same, other = (edit.apply_edits(specimen, ["cut:layer2,head=5"], seed=seed) for seed in (0, 0, 1))
+    assert first.digest() == same.digest() == edit.apply_edits(specimen, ["cut:layer2,head=5"]).digest()  # 0 by default
+    assert first.digest() != other.digest()

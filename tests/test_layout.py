@@ -27,12 +27,12 @@ ELSEWHERE = {
     "cli/collating.py": ("cli/test_cli.py", "glue"),
     "cli/doctor.py": ("cli/test_cli.py", "glue"),
     "cli/editing.py": ("cli/test_cli.py", "glue"),
+    "cli/experimenting.py": ("training/experiment/test_command_line.py", "the verb"),
     "cli/measuring.py": ("cli/test_cli.py", "glue"),
     "cli/telling.py": ("cli/test_cli.py", "glue"),
     "cli/verbs.py": ("cli/test_cli.py", "glue"),
     "networks/__init__.py": ("networks/test_mini.py", "the registry"),
     "numerics/__init__.py": ("numerics/transferability/test_evidence.py", "the one public name"),
-    "training/__main__.py": ("training/zoo/test_command.py", "the command"),
 }
 
 # Tests that mirror no one module: a file, or a folder with its slash, and why.
@@ -40,7 +40,6 @@ WHOLE = {
     "benchmarks/": "the benchmarks beside the package",
     "browser/": "the page in Chromium",
     "docs/": "what the documentation says",
-    "experiments/": "the experiments beside the package",
     "analyses/audit/test_network_rules.py": "rules of the audit together",
     "analyses/test_any_channels.py": "every analysis on networks of other than three channels",
     "cli/test_cli.py": "the command line as a whole",
@@ -63,6 +62,7 @@ WHOLE = {
     "test_lazy_names.py": "names that packages import on demand",
     "test_names.py": "names of the whole package",
     "test_without_twins.py": "every analysis without untrained twins",
+    "training/experiment/test_command_line.py": "the verb of experiments",
     "training/zoo/test_segmenting.py": "learning masks: targets, loop and judging together",
 }
 

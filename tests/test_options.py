@@ -1,6 +1,7 @@
 """Options turned into the types they declare, and one sentence for what does not fit."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import pytest
@@ -21,6 +22,23 @@ class Owner:
 
     def __post_init__(self) -> None:
         validate_options(self, "owner")
+
+
+@dataclass(frozen=True)
+class Tabled:
+    given: Mapping[str, Any] = field(default_factory=dict[str, Any], metadata={"help": "A table."})
+
+    def __post_init__(self) -> None:
+        validate_options(self, "tabled")
+
+
+def test_a_table_stays_a_table_of_its_own() -> None:
+    table = {"width": 2}
+    made = Tabled(given=table)
+    table["width"] = 3
+    assert made.given == {"width": 2}
+    with pytest.raises(BadOption, match="option given is 3; it takes a table of names and values"):
+        Tabled(given=3)  # type: ignore[arg-type]
 
 
 def test_texts_become_the_declared_types() -> None:

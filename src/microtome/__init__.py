@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from microtome.specimen import Recipe as Recipe
     from microtome.specimen import Specimen as Specimen
     from microtome.training.experiment.run import run_experiment as run_experiment
+    from microtome.training.recording import record as record
+    from microtome.training.train import train as train
 
 
 _HOMES = {
@@ -37,6 +39,8 @@ _HOMES = {
     "MicrotomeError": "microtome.errors",
     "analyze": "microtome.runner",
     "slim": "microtome.export",
+    "train": "microtome.training.train",
+    "record": "microtome.training.recording",
     "param_groups": "microtome.instruments.weight_decay",
     "run_experiment": "microtome.training.experiment.run",
 }
@@ -55,9 +59,11 @@ __all__ = [
     "numerics",
     "open",
     "param_groups",
+    "record",
     "replicate",
     "run_experiment",
     "slim",
+    "train",
 ]
 
 

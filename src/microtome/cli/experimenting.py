@@ -103,7 +103,7 @@ def _list_runs(runs: "list[PlannedRun]", as_json: bool) -> None:
 
 
 def _print_outcome(outcome: "ExperimentOutcome", as_json: bool, quiet: bool) -> None:
-    from microtome.training.experiment.wording import few_seeds_line, headline, interval_text, seeds_text
+    from microtome.training.experiment.wording import experiment_headline, few_seeds_line, interval_text, seeds_text
 
     summary = outcome.summary
     if as_json:
@@ -115,7 +115,7 @@ def _print_outcome(outcome: "ExperimentOutcome", as_json: bool, quiet: bool) -> 
         click.echo(f"{row['number']}, {row['variant']}: {over} ({row['verdict']}; each seed {seeds_text(row)})")
     if quiet:
         return
-    click.echo(headline(summary))
+    click.echo(experiment_headline(summary))
     if note := few_seeds_line(len(summary["seeds"]), summary["min_seeds"]):
         click.echo(note)
     click.echo(f"Report: {outcome.report.resolve()}")

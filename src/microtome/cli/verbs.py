@@ -17,6 +17,7 @@ from microtome.cli.measuring import measure, rerun, split_list
 from microtome.cli.own_options import own_option
 from microtome.cli.replicating import replicate_command
 from microtome.cli.taking_home import slim_command
+from microtome.cli.training import train_command
 from microtome.errors import UnknownName, did_you_mean
 
 QUESTION_TITLES = {"choose": "Choose", "understand": "Understand", "slim": "Slim", "repair": "Repair"}
@@ -166,31 +167,6 @@ def layers(specimen: str, pattern: str, every: bool, **given: Any) -> None:
     from microtome.cli.tables import layer_table
 
     click.echo(layer_table(opened, pattern, every))
-
-
-@click.command("train")
-@click.argument("network")
-@click.option("--out", default="training", show_default=True, help="Folder for the weights, the card and the state of the run.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Number of epochs; the recipe's by default.")
-@click.option("--count", type=click.IntRange(min=64), help="Number of training scenes; the recipe's by default.")
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="CPU threads; the shipped weights were trained with 1.",
-)
-def train_command(network: str, out: str, epochs: int | None, count: int | None, threads: int) -> int:
-    """Train a shipped network again by its recipe and evaluate it.
-
-    An interrupted training resumes.
-    """
-    from microtome.training.zoo.command import main as run
-
-    words = [network, "--out", out, "--threads", str(threads)]
-    for flag, value in (("--epochs", epochs), ("--count", count)):
-        words += [flag, str(value)] if value is not None else []
-    return run(words)
 
 
 @click.command()

@@ -28,7 +28,9 @@ class Augmenter:
                 "for a network that gives a class for every pixel."
             )
         if choice.randaugment and channels != 3:
-            raise BadOption(f"RandAugment works on three channels, and the images have {channels}; leave augmentation.randaugment out.")
+            raise BadOption(
+                f"RandAugment works on three channels, and the images have {channels}; leave augmentation.randaugment out."
+            )
         self.choice, self.framing = choice, framing
         v2: Any = transforms()
         self._v2 = v2

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +69,16 @@ def open_labelled(word: str) -> Images:
     Raises: ImagesError or BadOption.
     """
     if is_generated(word):
-        return generate_images(word)
+        return _kept_images(word)
     if Path(word).suffix == ".npz":
         return _open_npz(Path(word))
     return Images.folder(word)
+
+
+@lru_cache(maxsize=4)
+def _kept_images(word: str) -> Images:
+    """Generated images, kept with the pixels that were drawn: the runs of an experiment share them."""
+    return generate_images(word)
 
 
 def open_training_data(choice: DataChoice, seed: int, *, segments: bool = False) -> TrainingData:
@@ -138,7 +145,9 @@ def _class_names(images: Images, word: str, segments: bool) -> tuple[str, ...]:
     classes = images.classes or tuple(str(number) for number in range(int(images.labels.max()) + 1))
     present = np.unique(images.labels[images.labels >= 0])
     if len(present) < 2 and not segments:
-        raise ImagesError(f"'{word}' has one class only ('{classes[int(present[0])]}'); learning to classify takes two or more.")
+        raise ImagesError(
+            f"'{word}' has one class only ('{classes[int(present[0])]}'); learning to classify takes two or more."
+        )
     return tuple(classes)
 
 
@@ -160,7 +169,9 @@ def _matched(images: Images, classes: Sequence[str], segments: bool) -> Labelled
     known = _labelled(images, own, segments)
     for name in own:
         if name not in classes:
-            raise ImagesError(f"The validation images have a class '{name}' that the training images lack.{did_you_mean(name, classes)}")
+            raise ImagesError(
+                f"The validation images have a class '{name}' that the training images lack.{did_you_mean(name, classes)}"
+            )
     numbers = np.array([classes.index(name) for name in own], dtype=np.int64)
     return LabelledImages(known.images, numbers[known.labels], segments)
 

@@ -7,6 +7,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from microtome.training.network import train_mode
 from microtome.training.optimisers import rate_factor
 from microtome.training.recipe import RunChoice, TrainingRecipe
 from microtome.training.renormalising import renormalise
-from microtome.training.state import Progressed
+from microtome.training.state import RunProgress
 
 Sentence = Callable[[int, int], str]  # of (epoch, step): what to say where the loss is not finite
 
@@ -83,9 +84,9 @@ class Loop:
         self.fabric, self.net, self.raw, self.optimisers = fabric, net, raw, optimisers
         self.data, self.recipe, self.augmenter, self.layout, self.head = data, recipe, augmenter, layout, head
         self.steps = update_count(len(data), recipe.run)
+        if len(data) < recipe.run.devices:
+            raise BadOption(f"There are {len(data)} images for {recipe.run.devices} processes; set run.devices = 1.")
         self.parameters = [parameter for parameter in raw.parameters() if parameter.requires_grad]
-        for group in self.groups():
-            group["peak"] = group["lr"]
 
     def groups(self) -> Iterator[dict[str, Any]]:
         """The parameter groups of all optimisers."""
@@ -97,33 +98,39 @@ class Loop:
         choice = self.recipe.optimiser
         return choice.lr * rate_factor(choice, epoch * self.steps + step, self.recipe.run.epochs * self.steps)
 
-    def train_epoch(self, progressed: Progressed, complaint: Sentence, after: Callable[[], None]) -> float:
-        """The mean loss of the present epoch, from the update on at which `progressed` is; `after` is called behind each.
+    def train_epoch(self, progress: RunProgress, complaint: Sentence, after: Callable[[], None]) -> float:
+        """The mean loss of the present epoch, from the update on at which `progress` is; `after` is called behind each.
 
         Raises: SpecimenError where a loss or gradient is NaN or infinite, with the sentence that `complaint` makes.
         """
         train_mode(self.raw, self.head)
-        order = np.random.default_rng([self.recipe.run.seed, progressed.epoch, 3]).permutation(len(self.data))
-        waiting = prefetch(
+        order = np.random.default_rng([self.recipe.run.seed, progress.epoch, 3]).permutation(len(self.data))
+        waiting: Any = prefetch(
             lambda chosen, _: self._read(chosen),
-            (part for step in range(progressed.step, self.steps) for part in self._parts(order, step)),
+            (part for step in range(progress.step, self.steps) for part in self._parts(order, step)),
         )
-        for step in range(progressed.step, self.steps):
-            with seed_generators(step_seed(self.recipe.run.seed, progressed.epoch, step, self.fabric.global_rank)):
-                loss = self._update(waiting, progressed.epoch, step)
-            if not math.isfinite(loss):
-                raise SpecimenError(complaint(progressed.epoch, step))
-            progressed.loss_sum += loss
-            progressed.step = step + 1
-            after()
-        return progressed.loss_sum / self.steps
+        with closing(waiting):
+            for step in range(progress.step, self.steps):
+                with seed_generators(step_seed(self.recipe.run.seed, progress.epoch, step, self.fabric.global_rank)):
+                    loss = self._update(waiting, progress.epoch, step)
+                if not math.isfinite(loss):
+                    raise SpecimenError(complaint(progress.epoch, step))
+                progress.loss_sum += loss
+                progress.step = step + 1
+                after()
+        return progress.loss_sum / self.steps
 
     def _parts(self, order: Places, step: int) -> list[Places]:
         """The places of this process in that update, one part for each forward pass."""
         run = self.recipe.run
-        whole = run.batch * run.accumulate * run.devices
-        own = order[step * whole : (step + 1) * whole][self.fabric.global_rank :: run.devices]
+        count = self._images_per_update()
+        own = order[step * count : (step + 1) * count][self.fabric.global_rank :: run.devices]
         return [own[start : start + run.batch] for start in range(0, len(own), run.batch)]
+
+    def _images_per_update(self) -> int:
+        """The images of one update, of all processes together."""
+        run = self.recipe.run
+        return min(run.batch * run.accumulate * run.devices, len(self.data))
 
     def _read(self, chosen: Places) -> tuple[Tensor, Tensor]:
         framing = self.augmenter.framing
@@ -133,14 +140,14 @@ class Loop:
         """One update; its mean loss over the images, NaN where loss or gradient is not finite."""
         choice, run = self.recipe.optimiser, self.recipe.run
         for group in self.groups():
-            group["lr"] = group["peak"] * self.rate(epoch, step) / choice.lr if choice.lr else 0.0
-        images = min(run.batch * run.accumulate, -(-len(self.data) // run.devices))
-        parts = -(-images // run.batch)
+            group["lr"] = self.rate(epoch, step)
+        images = self._images_per_update()
+        parts = -(-len(range(self.fabric.global_rank, images, run.devices)) // run.batch)
         total = torch.zeros((), device=self.fabric.device)
         self.raw.zero_grad(set_to_none=True)
         for part in range(parts):
             values, targets = next(waiting)
-            fraction = len(values) / images
+            fraction = len(values) * run.devices / images  # processes are averaged
             x, wanted = self.augmenter(values, targets, self.layout)
             x, wanted = x.to(self.fabric.device), wanted.to(self.fabric.device)
             with self.fabric.no_backward_sync(self.net, enabled=part + 1 < parts):

@@ -18,7 +18,7 @@ EDIT_SEED = 1_000_003  # added to the seed, so that new layers do not repeat the
 LIBRARIES = ("microtome", "timm", "torchvision")  # whose factories take num_classes
 
 
-def gives_maps(choice: NetworkChoice, seed: int = 0, size: int = 0) -> bool:
+def predicts_pixels(choice: NetworkChoice, seed: int = 0, size: int = 0) -> bool:
     """Whether the network gives a class for every pixel."""
     specimen = _open(replace(choice, weights="none"), choice.classes or 2, seed, size)
     _require_run(specimen, size)
@@ -87,7 +87,9 @@ def _filled(specimen: Specimen, given: Specimen) -> Specimen:
     fitting = {name: value for name, value in other.items() if name in state and state[name].shape == value.shape}
     strange = [name for name in state if name not in fitting]
     if len(strange) > max(4, len(state) // 4):
-        raise BadOption(f"Most of the given weights do not fit {specimen.name}: {', '.join(strange[:3])} and others have other shapes.")
+        raise BadOption(
+            f"Most of the given weights do not fit {specimen.name}: {', '.join(strange[:3])} and others have other shapes."
+        )
     specimen.net.load_state_dict({**state, **fitting})
     return replace(specimen, recipe=given.recipe, weights=given.weights, trained=given.trained)
 
@@ -98,9 +100,15 @@ def _require_run(specimen: Specimen, size: int) -> None:
         _ = specimen.anatomy
     except SpecimenError as error:
         rows, cols = specimen.recipe.size
+        reason, _, other = str(error).partition(": it runs on ")
+        wanted = (
+            f"it runs on {other.partition(';')[0]}; give that as data.size"
+            if other
+            else f"{reason.rstrip('.')}; give another data.size"
+        )
         raise BadOption(
-            f"{specimen.name} does not take images of {rows} x {cols} px ({error}) Give another data.size"
-            + (", or the option of its factory for it, such as network.options.img_size" if size else "")
+            f"{specimen.name} does not take images of {rows} x {cols} px: {wanted}"
+            + (", or the option of its factory for the size, such as network.options.img_size" if size else "")
             + "."
         ) from error
 
@@ -113,12 +121,14 @@ def _output_count(specimen: Specimen) -> int:
         return int(specimen.pick(specimen.net(specimen.noise(1))).shape[1])
 
 
-def reopen(choice: NetworkChoice, options: dict[str, Any], path: Path) -> Specimen:
+def open_trained(choice: NetworkChoice, options: dict[str, Any], path: Path) -> Specimen:
     """The trained network of a recipe from its file."""
-    try:
+    header = saved.read_network_header(path)
+    if str(header["built"]["what"]).partition(":")[0] in saved.LIBRARY_SOURCES:
         return open_specimen(path)
-    except SpecimenError:  # made by code of the user's own, which only its name may run
-        return open_specimen(choice.name, path, **options)
+    # made by code of the user's own, which only its name may run
+    specimen = open_specimen(choice.name, path, recipe=header["recipe"], labels=header["names"][0], **options)
+    return replace(specimen, trained=header["trained"], weights=header["weights"])
 
 
 def train_mode(net: nn.Module, head: str | None) -> None:

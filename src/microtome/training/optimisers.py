@@ -81,12 +81,8 @@ def make_optimisers(specimen: Specimen, choice: OptimiserChoice) -> list[torch.o
             f"Muon trains matrices between the first and the last layer, and {specimen.name} has none (kernels of convolutions are none); "
             "take optimiser.name = adamw or sgd."
         )
-    inner = [
-        {**group, "params": [each for each in group["params"] if id(each) in matrices]} for group in groups
-    ]
-    outer = [
-        {**group, "params": [each for each in group["params"] if id(each) not in matrices]} for group in groups
-    ]
+    inner = [{**group, "params": [each for each in group["params"] if id(each) in matrices]} for group in groups]
+    outer = [{**group, "params": [each for each in group["params"] if id(each) not in matrices]} for group in groups]
     muon = torch.optim.Muon(
         [group for group in inner if group["params"]], lr=choice.lr, momentum=choice.momentum, adjust_lr_fn="match_rms_adamw"
     )

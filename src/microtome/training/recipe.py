@@ -58,7 +58,9 @@ class Augmentation(_Section):
 
     flip: bool = option(True, "mirror half of the images left to right")
     shift: int = option(4, "largest shift, px", low=0, high=1000)
-    crop_scale: tuple[float, ...] = option((), "smallest and largest fraction of the image in a random resized crop; none without")
+    crop_scale: tuple[float, ...] = option(
+        (), "smallest and largest fraction of the image in a random resized crop; none without"
+    )
     randaugment: bool = option(False, "two random operations of RandAugment for each image")
     mixup: float = option(0.0, "alpha of mixup; 0: none", low=0, high=100)
     cutmix: float = option(0.0, "alpha of CutMix; 0: none", low=0, high=100)

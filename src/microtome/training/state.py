@@ -15,7 +15,7 @@ STATE_FILE = "state.pt"
 
 
 @dataclass
-class Progressed:
+class RunProgress:
     """How far a training is: whole epochs, updates of the present one, its loss so far, and the curves."""
 
     epoch: int = 0
@@ -24,15 +24,13 @@ class Progressed:
     curves: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
 
-def save_state(
-    path: Path, key: str, net: nn.Module, optimisers: list[Any], progressed: Progressed
-) -> None:
+def save_state(path: Path, key: str, net: nn.Module, optimisers: list[Any], progress: RunProgress) -> None:
     """Write the state. Raises WriteError where there is no room; the older state is then still there."""
     state = {
         "key": key,
         "net": net.state_dict(),
         "optimisers": [optimiser.state_dict() for optimiser in optimisers],
-        "progressed": vars(progressed),
+        "progress": vars(progress),
     }
     payload = BytesIO()  # torch.save reports a full disk as an error of its own
     torch.save(state, payload)
@@ -40,17 +38,19 @@ def save_state(
         file.write(payload.getbuffer())
 
 
-def load_state(path: Path, key: str, net: nn.Module, optimisers: list[Any]) -> Progressed:
+def load_state(path: Path, key: str, net: nn.Module, optimisers: list[Any]) -> RunProgress:
     """How far the training was; network and optimisers are put where they were then. At the start where there is no file.
 
     Raises: CheckpointError where the file belongs to another recipe or other images, or is damaged.
     """
     if not path.exists():
-        return Progressed()
+        return RunProgress()
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # noqa: BLE001  # whatever torch raises for a damaged file
-        raise CheckpointError(f"'{path}' is damaged ({type(error).__name__}); remove it to start this training again.") from error
+    except Exception as error:  # whatever torch raises for a damaged file
+        raise CheckpointError(
+            f"'{path}' is damaged ({type(error).__name__}); remove it to start this training again."
+        ) from error
     if state["key"] != key:
         raise CheckpointError(
             f"'{path.parent}' holds a training of another recipe, or of images that have changed; give another {option_name('out')}, or "
@@ -59,4 +59,4 @@ def load_state(path: Path, key: str, net: nn.Module, optimisers: list[Any]) -> P
     net.load_state_dict(state["net"])
     for optimiser, kept in zip(optimisers, state["optimisers"], strict=True):
         optimiser.load_state_dict(kept)
-    return Progressed(**state["progressed"])
+    return RunProgress(**state["progress"])

@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,61 +15,23 @@ import torch
 
 from microtome._version import __version__
 from microtome.atomic_write import atomic_write, sweep_leftovers
-from microtome.errors import BadOption, CheckpointError, SpecimenError, option_name
+from microtome.errors import BadOption, SpecimenError, option_name
 from microtome.specimen import Specimen
 from microtome.specimen.saving import save_network
 from microtome.specimen.tracing import input_layout
 from microtome.training.augmenting import Augmenter
+from microtome.training.curves import ANALYSIS, TensorBoardLog, save_curves, write_log
 from microtome.training.data import TrainingData, open_training_data
 from microtome.training.loop import Clock, Loop, make_fabric
-from microtome.training.network import freeze_all_but, gives_maps, open_network, reopen
+from microtome.training.network import freeze_all_but, open_network, predicts_pixels
 from microtome.training.optimisers import make_optimisers
 from microtome.training.recipe import TrainingRecipe, load_recipe, recipe_from
-from microtome.training.state import STATE_FILE, Progressed, load_state, save_state
+from microtome.training.state import STATE_FILE, load_state, save_state
+from microtome.training.trained_run import ANSWERS_FILE, CHECKPOINTS, RUN_FILE, WEIGHTS_FILE, TrainedRun, finished_run
 from microtome.training.validating import Answers, answer_images
 
 Listener = Callable[[dict[str, Any]], None]
-RUN_FILE = "training.json"
-WEIGHTS_FILE = "weights.safetensors"
-ANSWERS_FILE = "answers.npz"
-LOG_FILE = "log.jsonl"
-CHECKPOINTS = "checkpoints"
 STATE_EVERY_S = 30.0  # within an epoch
-
-
-@dataclass(frozen=True)
-class TrainedRun:
-    """A training and its files."""
-
-    folder: Path
-    recipe: TrainingRecipe
-    curves: list[dict[str, Any]]  # of each epoch: epoch, loss, learning_rate, validation_loss, validation_accuracy
-    options: dict[str, Any]  # of the network's factory, as it was built
-
-    @property
-    def weights(self) -> Path:
-        """The safetensors file of the trained network."""
-        return self.folder / WEIGHTS_FILE
-
-    @property
-    def answers(self) -> Path:
-        """The .npz file with the predicted class and the label of each validation image."""
-        return self.folder / ANSWERS_FILE
-
-    @property
-    def checkpoints(self) -> dict[int, Path]:
-        """The weights after 0, 1, 2, 4, 8 … epochs."""
-        files = sorted((self.folder / CHECKPOINTS).glob("epoch-*.safetensors"))
-        return {int(file.stem.removeprefix("epoch-")): file for file in files}
-
-    @property
-    def finished(self) -> bool:
-        """Whether all epochs are done."""
-        return len(self.curves) == self.recipe.run.epochs
-
-    def specimen(self) -> Specimen:
-        """The trained network, opened."""
-        return reopen(self.recipe.network, self.options, self.weights)
 
 
 def train(
@@ -80,22 +42,24 @@ def train(
     stop_after: int | None = None,
     device: str = "auto",
     state_every: float = STATE_EVERY_S,
+    tensorboard: bool = False,
 ) -> TrainedRun:
     """Train a network by a recipe (or its TOML file, or its tables) into the folder `out`; a finished one is read back.
 
     Called again after a kill it goes on; on one device and thread to the same weights to the bit. `progress` gets a dictionary for
     each update ({"event": "step", …}) and each epoch ({"event": "epoch", …}); `stop_after` leaves after so many epochs; the resume
-    state is written after each epoch, and within one every `state_every` seconds.
+    state is written after each epoch, and within one every `state_every` seconds; `tensorboard` also writes OUT/tensorboard.
 
     Raises: BadOption, ImagesError, SpecimenError, CheckpointError, MissingExtra or WriteError, each in one sentence.
     """
     recipe = _as_recipe(recipe)
     recipe.require_names()
     folder = Path(out)
-    if (done := _finished_run(folder, recipe)) is not None:
+    if (done := finished_run(folder, recipe)) is not None:
         return done
     with _own_random_state(recipe.run.threads):
-        return _Training(recipe, folder, device, state_every, progress or (lambda event: None)).run(stop_after)
+        training = _Training(recipe, folder, device, state_every, progress or (lambda event: None))
+        return training.run(stop_after, tensorboard)
 
 
 class _Training:
@@ -106,9 +70,11 @@ class _Training:
         self.fabric = make_fabric(recipe.run, device)
         self.data, self.specimen = open_parts(recipe)
         self.key = f"{recipe.digest}-{self.data.digest}"
+        self.source = self._origin()
+        self.tensorboard: TensorBoardLog | None = None
         raw = self.specimen.net
         edits = [f"Edited: {change.line}" for change in self.specimen.edits]
-        self.header = {**self.specimen._header(), "remarks": edits}
+        self.header: dict[str, Any] = {**self.specimen._header(), "remarks": edits}
         self.layout = input_layout(raw)
         self.head = self._frozen_head()
         optimisers = make_optimisers(self.specimen, recipe.optimiser)
@@ -116,7 +82,7 @@ class _Training:
         if len(kernels) > 1:
             raw.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
             self.layout = torch.channels_last
-        self.progressed = load_state(folder / STATE_FILE, self.key, raw, optimisers)
+        self.state = load_state(folder / STATE_FILE, self.key, raw, optimisers)
         net = torch.compile(raw) if recipe.run.compile else raw
         net, *running = self.fabric.setup(net, *optimisers)
         channels = self.specimen.recipe.channels
@@ -126,12 +92,21 @@ class _Training:
         )
         self.loop = Loop(self.fabric, net, raw, running, self.data.training, recipe, augmenter, self.layout, self.head)
 
-    def run(self, stop_after: int | None) -> TrainedRun:
+    def run(self, stop_after: int | None, tensorboard: bool) -> TrainedRun:
         """Train the remaining epochs; the run."""
+        if tensorboard and self.fabric.is_global_zero:
+            self.tensorboard = TensorBoardLog(self.folder, self.state.epoch)
+        try:
+            return self._run(stop_after)
+        finally:
+            if self.tensorboard is not None:
+                self.tensorboard.close()
+
+    def _run(self, stop_after: int | None) -> TrainedRun:
         if self.fabric.is_global_zero:
             self.folder.mkdir(parents=True, exist_ok=True)
             sweep_leftovers(self.folder)
-        state = self.progressed
+        state = self.state
         if state.epoch == state.step == 0:
             self._save_weights(self.folder / CHECKPOINTS / "epoch-000.safetensors")
         last = self.recipe.run.epochs if stop_after is None else min(stop_after, self.recipe.run.epochs)
@@ -142,10 +117,28 @@ class _Training:
             self._end_epoch(loss, answers)
         self._save_weights(self.folder / WEIGHTS_FILE)
         if self.data.validation is not None and self.fabric.is_global_zero:
-            (answers or self._validate_now()).save(self.folder / ANSWERS_FILE)
+            answers = answers or self._validate_now()
+            answers.save(self.folder / ANSWERS_FILE)
+        self._write_curves(answers)
         self._write_run()
         self.fabric.barrier()
         return TrainedRun(self.folder, self.recipe, state.curves, self.header["built"]["options"])
+
+    def _origin(self) -> dict[str, Any]:
+        """Where the curves come from: network, images, recipe, versions."""
+        images = self.data.training.images
+        return {
+            "analysis": ANALYSIS,
+            "key": self.recipe.digest[:16],
+            "title": self.recipe.title or f"Training of {self.specimen.name} on {images.name}",
+            "specimen": self.specimen.json(),
+            "images": images.json(),
+            "options": {},
+            "facts": {"epochs": self.recipe.run.epochs, "recipe": self.recipe.json()},
+            "versions": {"microtome": __version__, "torch": torch.__version__},
+            "device": str(self.fabric.device),
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
 
     def _frozen_head(self) -> str | None:
         """The head's path where only it is trained. Raises BadOption where there is none."""
@@ -153,12 +146,14 @@ class _Training:
             return None
         head = self.specimen.head
         if head is None:
-            raise BadOption(f"optimiser.train_only is head, and {self.specimen.name} has no layer that gives class scores; set it to all.")
+            raise BadOption(
+                f"optimiser.train_only is head, and {self.specimen.name} has no layer that gives class scores; set it to all."
+            )
         freeze_all_but(self.specimen.net, head)
         return head
 
     def _after_update(self) -> None:
-        state = self.progressed
+        state = self.state
         epochs = self.recipe.run.epochs
         done = state.epoch * self.loop.steps + state.step
         total = epochs * self.loop.steps
@@ -168,7 +163,7 @@ class _Training:
 
     def _end_epoch(self, loss: float, answers: Answers | None) -> None:
         """Write what an epoch leaves: log, checkpoint, and last the state."""
-        state = self.progressed
+        state = self.state
         row: dict[str, Any] = {
             "epoch": state.epoch + 1,
             "loss": loss,
@@ -185,10 +180,21 @@ class _Training:
         if state.epoch.bit_count() == 1:
             self._save_weights(self.folder / CHECKPOINTS / f"epoch-{state.epoch:03d}.safetensors")
         self._save_state()
-        if self.fabric.is_global_zero:
-            with atomic_write(self.folder / LOG_FILE) as file:
-                file.writelines((json.dumps(each) + "\n").encode() for each in state.curves)
+        self._write_curves(answers)
+        if self.tensorboard is not None:
+            self.tensorboard.add(row)
         self.progress({"event": "epoch", "epochs": self.recipe.run.epochs, **row})
+
+    def _write_curves(self, answers: Answers | None) -> None:
+        rows = self.state.curves
+        if self.fabric.is_global_zero and rows:
+            write_log(self.folder, rows)
+            specimen = {**self.source["specimen"], **self._weights_facts()}
+            save_curves(self.folder, rows, {**self.source, "specimen": specimen}, answers)
+
+    def _weights_facts(self) -> dict[str, Any]:
+        epoch = self.state.epoch
+        return {"weights": f"trained for {epoch} epochs (seed {self.recipe.run.seed})", "trained": epoch > 0}
 
     def _validate(self) -> Answers | None:
         """The answers to the validation images: of the first process for all."""
@@ -207,19 +213,18 @@ class _Training:
         good = f"the last good checkpoint is {kept[-1]}" if kept else "there is no checkpoint yet"
         choice = self.recipe.optimiser
         remedy = f"optimiser.lr = {choice.lr / 10:.3g}" + ("" if choice.clip else " or optimiser.clip = 1.0")
-        return f"The loss became NaN or infinite in epoch {epoch + 1}, update {step + 1}; {good}. Try {remedy}, in another {option_name('out')}."
+        where = f"in epoch {epoch + 1}, update {step + 1}"
+        return f"The loss became NaN or infinite {where}; {good}. Try {remedy}, in another {option_name('out')}."
 
     def _save_state(self) -> None:
         if self.fabric.is_global_zero:
-            save_state(self.folder / STATE_FILE, self.key, self.specimen.net, self.loop.optimisers, self.progressed)
+            save_state(self.folder / STATE_FILE, self.key, self.specimen.net, self.loop.optimisers, self.state)
         self.clock.restart()
 
     def _save_weights(self, path: Path) -> None:
         if self.fabric.is_global_zero:
-            epoch = self.progressed.epoch
-            facts = {"weights": f"trained for {epoch} epochs (seed {self.recipe.run.seed})", "trained": epoch > 0}
             names = [list(self._class_names()), None]
-            save_network(self.specimen.net, {**self.header, **facts, "names": names}, path)
+            save_network(self.specimen.net, {**self.header, **self._weights_facts(), "names": names}, path)
 
     def _class_names(self) -> tuple[str, ...]:
         names = ("background",) * self.data.training.segments + self.data.classes
@@ -230,7 +235,7 @@ class _Training:
             content = {
                 "recipe": self.recipe.json(),
                 "digest": self.recipe.digest,
-                "curves": self.progressed.curves,
+                "curves": self.state.curves,
                 "options": self.header["built"]["options"],
                 "classes": list(self.data.classes),
                 "images": {"training": len(self.data.training), "validation": len(self.data.validation or ())},
@@ -243,7 +248,7 @@ class _Training:
 def open_parts(recipe: TrainingRecipe) -> tuple[TrainingData, Specimen]:
     """The images and the network of a recipe, fitted to each other."""
     seed, size = recipe.run.seed, recipe.data.size
-    segments = gives_maps(recipe.network, seed, size)
+    segments = predicts_pixels(recipe.network, seed, size)
     data = open_training_data(recipe.data, seed, segments=segments)
     specimen = open_network(recipe.network, len(data.classes) + segments, seed, size)
     if reason := data.training.images.misfit(specimen.recipe.channels):
@@ -255,20 +260,6 @@ def _as_recipe(recipe: TrainingRecipe | Mapping[str, Any] | str | Path) -> Train
     if isinstance(recipe, TrainingRecipe):
         return recipe
     return recipe_from(recipe) if isinstance(recipe, Mapping) else load_recipe(recipe)
-
-
-def _finished_run(folder: Path, recipe: TrainingRecipe) -> TrainedRun | None:
-    """The finished training of this recipe in a folder. Raises CheckpointError where another recipe's is there."""
-    try:
-        content = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    if content["digest"] != recipe.digest:
-        raise CheckpointError(
-            f"'{folder}' holds a training by another recipe; give another {option_name('out')}, or remove that folder to start again."
-        )
-    run = TrainedRun(folder, recipe, content["curves"], content["options"])
-    return run if run.finished and run.weights.is_file() else None
 
 
 @contextmanager

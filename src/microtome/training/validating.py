@@ -66,6 +66,4 @@ def answer_images(specimen: Specimen, data: LabelledImages, batch: int, layout: 
             wrong = confusion_matrices(targets.cpu().numpy(), scores.argmax(1).cpu().numpy(), int(scores.shape[1]))
             confusion.append(wrong)
         predicted.append(scores.argmax(1).cpu().numpy() if scores.ndim == 2 else data.labels[chosen])
-    return Answers(
-        total / len(data), np.concatenate(predicted), data.labels, np.concatenate(confusion) if confusion else None
-    )
+    return Answers(total / len(data), np.concatenate(predicted), data.labels, np.concatenate(confusion) if confusion else None)

@@ -20,7 +20,11 @@ def test_right_answers_of_known_labels(tmp_path: Path) -> None:
 
 def test_there_are_none(tmp_path: Path) -> None:
     assert read_answers(tmp_path) is None
-    for arrays in ({"predicted": [1]}, {"predicted": [1], "label": [-1]}, {"predicted": [1], "label": [1], "confusion": [[[1]]]}):
+    for arrays in (
+        {"predicted": [1]},
+        {"predicted": [1], "label": [-1]},
+        {"predicted": [1], "label": [1], "confusion": [[[1]]]},
+    ):
         np.savez(tmp_path / "answers.npz", **arrays)
         assert read_answers(tmp_path) is None
     (tmp_path / "answers.npz").write_bytes(b"torn")

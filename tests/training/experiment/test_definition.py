@@ -61,7 +61,12 @@ def test_a_file_is_read(tmp_path: Path) -> None:
     assert experiment.reference == BASELINE
     recipes = [experiment.variant_recipe(variant, 3) for variant in experiment.variants]
     assert [recipe.run.seed for recipe in recipes] == [3] * 4 and [recipe.run.epochs for recipe in recipes] == [10, 3, 10, 10]
-    assert [dict(recipe.network.options) for recipe in recipes] == [{"width": 0.5}, {"width": 0.5}, {"width": 2.0}, {"depth": 3}]
+    assert [dict(recipe.network.options) for recipe in recipes] == [
+        {"width": 0.5},
+        {"width": 0.5},
+        {"width": 2.0},
+        {"depth": 3},
+    ]
     assert recipes[1].network.edits == ("squeeze_excitation:ratio=4",)
     banding, stem = experiment.analyses
     assert (banding.analysis, banding.images, banding.over_epochs, stem.options) == ("banding", "none", True, {"units": 16})
@@ -72,7 +77,9 @@ def test_a_file_is_read(tmp_path: Path) -> None:
 
 
 def test_a_recipe_may_be_a_file_beside_it(tmp_path: Path) -> None:
-    (tmp_path / "base.toml").write_text('[network]\nname = "microtome:mini_vgg"\n[data]\nimages = "scenes:9"\n', encoding="utf-8")
+    (tmp_path / "base.toml").write_text(
+        '[network]\nname = "microtome:mini_vgg"\n[data]\nimages = "scenes:9"\n', encoding="utf-8"
+    )
     (tmp_path / "e.toml").write_text('recipe = "base.toml"\n', encoding="utf-8")
     experiment = load_experiment(tmp_path / "e.toml")
     assert experiment.recipe.data.images == "scenes:9" and [variant.name for variant in experiment.variants] == [BASELINE]
@@ -114,6 +121,7 @@ def test_nested_tables_become_dotted_keys() -> None:
         ({"analyses": []}, BadOption, r"analyses of 'experiment' is no table"),
         ({"analyses": {"compare": {}}}, BadOption, r"compare reads findings"),
         ({"analyses": {"banding": {"limit": 0}}}, BadOption, r"limit is 0; give a number"),
+        ({"analyses": {"banding": {"twins": 1}}}, BadOption, r"twins is 1; a verdict takes 2"),
         ({"analyses": {"banding": {"over_epochs": 1}}}, BadOption, r"over_epochs is 1; give bool"),
         ({"numbers": ["acuracy"]}, UnknownName, r"'acuracy' is not known.*'accuracy'"),
         ({"numbers": ["banding: index"]}, UnknownName, r"of which there are none here"),

@@ -30,7 +30,7 @@ def test_the_finding_holds_every_run(tmp_path: Path) -> None:
     key = finding.key("accuracy: gates minus baseline")
     row = summary["differences"][0]
     assert [key.value, key.low, key.high] == row["over_seeds"] and len(finding.headline.split()) <= 20
-    assert finding.headline.startswith("accuracy of gates: +") and finding.headline.endswith("against baseline, over 3 seeds.")
+    assert finding.headline.startswith("Accuracy of gates: +") and finding.headline.endswith("against baseline, over 3 seeds.")
     finding.save(tmp_path / "out" / "_together" / "experiment" / "k")
     again = Finding.load(tmp_path / "out" / "_together" / "experiment" / "k")
     assert np.array_equal(again["value/accuracy"], values) and len(again.figures()) == len(finding.panels)

@@ -21,7 +21,9 @@ def test_a_planted_effect_is_found_and_a_null_is_not(tmp_path: Path) -> None:
     assert null["verdict"] == "not significant" and null["over_images"][1] < 0 < null["over_images"][2]
     # The oracle: scipy's paired t-test over the seeds.
     value = {
-        (run["variant"], run["seed"]): run["numbers"]["accuracy"]["value"] for run in summary["runs"] if run["state"] == "finished"
+        (run["variant"], run["seed"]): run["numbers"]["accuracy"]["value"]
+        for run in summary["runs"]
+        if run["state"] == "finished"
     }
     first, second = ([value[name, seed] for seed in range(3)] for name in ("gates", "baseline"))
     oracle = stats.ttest_rel(first, second).confidence_interval(0.95)
@@ -63,7 +65,7 @@ def test_images_that_differ_are_not_paired(tmp_path: Path) -> None:
     label = np.zeros(IMAGES, int)
     for run in runs:
         if run.variant.name == "gates":
-            np.savez(run.trained / "answers.npz", predicted=label, label=label)
+            np.savez(run.training_folder / "answers.npz", predicted=label, label=label)
     rows = summarise(own, runs)["differences"]
     assert rows[0]["no_image_interval"] == OTHER_SETS and rows[0]["over_images"] == [None] * 3
     assert rows[0]["verdict"] == "higher"  # seeds are paired all the same

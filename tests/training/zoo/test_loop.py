@@ -20,9 +20,7 @@ from microtome.training.zoo.loop import Motion, _optimizers, normalise, tint, tr
 from microtome.training.zoo.recipes import RECIPES, ZooRecipe
 from microtome.training.zoo.teaching import TaughtNetwork
 
-SMALL = ZooRecipe(
-    network="mini_inception", epochs=2, count=32, batch=16, warmup=0.0, lr=2e-3, precision="32-true", halved=0.0
-)
+SMALL = ZooRecipe(network="mini_inception", epochs=2, count=32, batch=16, warmup=0.0, lr=2e-3, precision="32-true", halved=0.0)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -40,7 +38,9 @@ def few() -> SceneSeries:
 
 def test_the_loss_falls_on_a_handful_of_scenes(few: SceneSeries, tmp_path: Path) -> None:
     losses: list[float] = []
-    train_zoo_network(replace(SMALL, epochs=10, smoothing=0.0), tmp_path, data=few, progress=lambda event: losses.append(event["loss"]))
+    train_zoo_network(
+        replace(SMALL, epochs=10, smoothing=0.0), tmp_path, data=few, progress=lambda event: losses.append(event["loss"])
+    )
     assert len(losses) == 10
     assert losses[0] > 1.8  # ten classes: an answer without knowledge costs log 10 = 2.30
     assert losses[-1] < 0.8 * losses[0]

@@ -17,14 +17,14 @@ def test_every_network_has_a_recipe_and_an_unknown_one_names_the_nearest() -> No
 
 def test_what_came_later_stands_in_the_json_only_where_it_is_set() -> None:
     plain = ZooRecipe(network="mini_vgg", epochs=1).json()
-    later = {"radius", "without", "edits", "decorrelated", "options"}
+    later = {"radius", "edits", "decorrelated", "options"}
     assert not later & plain.keys()
     assert {"muon", "teacher"} <= plain.keys()  # were there from the first, and stay where they are not set
     full = ZooRecipe(
-        network="mini_vgg", epochs=1, radius=0.1, without=("a",), edits=("b",), decorrelated=True, options={"widths": (1, 2)}
+        network="mini_vgg", epochs=1, radius=0.1, edits=("b",), decorrelated=True, options={"widths": (1, 2)}
     ).json()
     assert later <= full.keys()
-    assert (full["without"], full["edits"], full["options"]) == (["a"], ["b"], {"widths": [1, 2]})
+    assert (full["edits"], full["options"]) == (["b"], {"widths": [1, 2]})
     assert json.loads(json.dumps(full)) == full
 
 

@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from microtome import catalog
 from microtome.analysis import build_analysis
 from microtome.errors import BadOption, UnknownName, did_you_mean
+from microtome.specimen.twins import check_twins
 from microtome.store import slug
 from microtome.training.recipe import TrainingRecipe, load_recipe, recipe_from
 
@@ -143,10 +144,10 @@ def read_experiment(content: Mapping[str, Any], name: str = "experiment", folder
 
 def check_seeds(seeds: object) -> tuple[int, ...]:
     """The seeds as a tuple. Raises: BadOption for anything but different whole numbers from 0 on."""
-    whole = isinstance(seeds, Sequence) and all(type(seed) is int and seed >= 0 for seed in seeds)
-    if not whole or not seeds or len(set(seeds)) != len(seeds):
+    given: list[Any] = list(cast("Sequence[Any]", seeds)) if isinstance(seeds, list | tuple) else []
+    if not given or not all(type(seed) is int and seed >= 0 for seed in given) or len(set(given)) != len(given):
         raise BadOption(f"seeds is {seeds!r}; give different whole numbers from 0 on, for example [0, 1, 2].")
-    return tuple(seeds)
+    return tuple(given)
 
 
 def _recipe(given: object, name: str, folder: Path) -> TrainingRecipe:
@@ -215,6 +216,8 @@ def _analysis(label: str, table: Any) -> MeasuredAnalysis:
             raise BadOption(
                 f"analyses.{label}: {key} is {value!r}; give {'a number' if kinds[key] is int else kinds[key].__name__}."
             )
+    if "twins" in own:
+        check_twins(own["twins"])
     own.setdefault("images", NO_IMAGES if entry.needs == "weights" else VALIDATION)
     return MeasuredAnalysis(label=label, analysis=entry.name, options=options, **own)
 

@@ -25,7 +25,7 @@ HIGHER, LOWER, UNDECIDED, FEW_SEEDS, NO_SPREAD = "higher", "lower", "not signifi
 
 
 @dataclass(frozen=True, kw_only=True)
-class Difference:
+class PairedDifference:
     """A variant minus the reference, in the unit of the number."""
 
     seeds: tuple[int, ...]  # that both have a value for
@@ -43,11 +43,11 @@ class Difference:
         return HIGHER if self.over_seeds.low > 0 else LOWER if self.over_seeds.high < 0 else UNDECIDED
 
 
-def seed_difference(variant: Mapping[int, float], reference: Mapping[int, float]) -> Difference:
+def seed_difference(variant: Mapping[int, float], reference: Mapping[int, float]) -> PairedDifference:
     """The difference over the seeds that both have a known value for; values by seed."""
     seeds = tuple(seed for seed in sorted(variant) if seed in reference and np.isfinite(variant[seed] - reference[seed]))
     by_seed = tuple(float(variant[seed] - reference[seed]) for seed in seeds)
-    return Difference(seeds=seeds, by_seed=by_seed, over_seeds=_over_seeds(by_seed))
+    return PairedDifference(seeds=seeds, by_seed=by_seed, over_seeds=_over_seeds(by_seed))
 
 
 def _over_seeds(by_seed: tuple[float, ...]) -> Interval:
@@ -59,12 +59,14 @@ def _over_seeds(by_seed: tuple[float, ...]) -> Interval:
     return interval
 
 
-def accuracy_difference(variant: Mapping[int, NDArray[np.bool_]], reference: Mapping[int, NDArray[np.bool_]]) -> Difference:
+def accuracy_difference(
+    variant: Mapping[int, NDArray[np.bool_]], reference: Mapping[int, NDArray[np.bool_]]
+) -> PairedDifference:
     """The difference of accuracy, from which images are right (image) by seed; both were judged on the same images in the same order."""
     means = [{seed: float(np.mean(right)) for seed, right in side.items()} for side in (variant, reference)]
     difference = seed_difference(*means)
     pairs = [(variant[seed], reference[seed]) for seed in difference.seeds]
-    return Difference(
+    return PairedDifference(
         seeds=difference.seeds,
         by_seed=difference.by_seed,
         over_seeds=difference.over_seeds,

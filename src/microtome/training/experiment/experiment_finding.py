@@ -15,8 +15,8 @@ from microtome.panels import Bars, Curve, Panel, Table
 from microtome.training.experiment.wording import (
     changes_text,
     coverage_lines,
+    experiment_headline,
     few_seeds_line,
-    headline,
     interval_text,
     per_cent_note,
     seeds_text,
@@ -40,7 +40,7 @@ def experiment_finding(summary: Mapping[str, Any], origin: Mapping[str, Any] | N
         arrays=arrays,
         panels=tuple(panels),
         key_numbers=tuple(_key_numbers(summary)),
-        headline=headline(summary),
+        headline=experiment_headline(summary),
         caveats=tuple(_caveats(summary)),
         title=summary["title"] or "Experiment",
         summary=summary["question"],
@@ -108,8 +108,8 @@ def _number_bars(summary: Mapping[str, Any], arrays: dict[str, xr.DataArray], pa
         for kind in ("value", "low", "high"):
             values = [[_known(kept[variant, seed].get(kind)) for variant in variants] for seed in seeds]
             arrays[f"{kind}/{name}"] = array(np.array(values, float), ("seed", "variant"), number["unit"], coords, name)
-        ends = {} if np.isnan(arrays[f"low/{name}"]).all() else {"low": f"low/{name}", "high": f"high/{name}"}
-        panels.append(Bars(title=name.capitalize(), y=(f"value/{name}",), x="variant", by="seed", **ends))
+        low, high = ("", "") if np.isnan(arrays[f"low/{name}"]).all() else (f"low/{name}", f"high/{name}")
+        panels.append(Bars(title=name.capitalize(), y=(f"value/{name}",), x="variant", by="seed", low=low, high=high))
 
 
 def _epoch_curves(summary: Mapping[str, Any], arrays: dict[str, xr.DataArray], panels: list[Panel]) -> None:

@@ -64,8 +64,14 @@ def run_experiment(
     for run in runs:
         if run not in due:
             listener(RunEvent("reused", run.name, "finished before", {}))
+
+    def follow(event: RunEvent) -> None:
+        listener(event)
+        if event.kind in (FINISHED, FAILED) and len(due) > 1:  # the page grows with the runs
+            write_outcome(experiment, runs, store, began)
+
     try:
-        work_off(experiment, due, count, listener)
+        work_off(experiment, due, count, follow)
     finally:  # an interrupted experiment shows what it has
         outcome = write_outcome(experiment, runs, store, began)
     return outcome

@@ -31,7 +31,7 @@ class PlannedRun:
         return f"{self.variant.name}, seed {self.seed}"
 
     @property
-    def trained(self) -> Path:
+    def training_folder(self) -> Path:
         """The folder of the training."""
         return self.folder / TRAINED_FOLDER
 

@@ -4,6 +4,7 @@ import json
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from microtome._version import __version__
 from microtome.atomic_write import atomic_write
 from microtome.errors import ImagesError, MicrotomeError
+from microtome.finding import Finding
 from microtome.images import Images
 from microtome.key_numbers import FRACTION
 from microtome.numerics.graph.counts import count_parameters
@@ -38,7 +40,9 @@ def complete_run(experiment: Experiment, run: PlannedRun, tell: Tell) -> dict[st
     run.check_folder()
     write_json(run.folder / PROTOCOL, {"recipe_digest": run.recipe.digest, "recipe": run.recipe.json(), "run": run.name})
     try:
-        trained = train(run.recipe, run.trained, progress=lambda event: tell(event) if event.get("event") == "epoch" else None)
+        trained = train(
+            run.recipe, run.training_folder, progress=lambda event: tell(event) if event.get("event") == "epoch" else None
+        )
         content = _measure(experiment, run, trained)
     except MicrotomeError as error:
         return record_failure(run, str(error))
@@ -73,6 +77,7 @@ def _write_result(run: PlannedRun, content: Mapping[str, Any]) -> dict[str, Any]
 
 def _measure(experiment: Experiment, run: PlannedRun, trained: TrainedRun) -> dict[str, Any]:
     """What is known of the trained network, as plain JSON values."""
+    _name_curves(run)
     specimen = trained.specimen().with_name(run.name)
     images = lru_cache(maxsize=None)(lambda word: find_images(word, run))
     answers = read_answers(trained.folder)
@@ -92,6 +97,15 @@ def _measure(experiment: Experiment, run: PlannedRun, trained: TrainedRun) -> di
         "judged": 0 if answers is None else len(answers.right),
         "curves": list(trained.curves),
     }
+
+
+def _name_curves(run: PlannedRun) -> None:
+    """Give the findings of the training the name of the run: the page shows one finding for each analysis and name."""
+    for folder in Store(run.training_folder).folders():
+        finding = Finding.load(folder)
+        if finding.specimen and finding.specimen != run.name:
+            specimen = {**finding.origin["specimen"], "name": run.name}
+            replace(finding, origin={**finding.origin, "specimen": specimen}).save(folder)
 
 
 def find_images(word: str, run: PlannedRun) -> Images | None:

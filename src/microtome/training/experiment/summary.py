@@ -16,7 +16,7 @@ from microtome._version import __version__
 from microtome.numerics.statistics.intervals import Interval
 from microtome.training.experiment.answers import RightAnswers, read_answers
 from microtome.training.experiment.definition import Experiment
-from microtome.training.experiment.differences import MIN_SEEDS, Difference, accuracy_difference, seed_difference
+from microtome.training.experiment.differences import MIN_SEEDS, PairedDifference, accuracy_difference, seed_difference
 from microtome.training.experiment.run_plan import FINISHED, PlannedRun
 
 FORMAT = 1
@@ -39,7 +39,7 @@ def summarise(experiment: Experiment, runs: Sequence[PlannedRun]) -> dict[str, A
     """All that is known of these runs, as plain JSON values."""
     results = [(run, run.result()) for run in runs]
     done = {
-        (run.variant.name, run.seed): _Done(run, result, read_answers(run.trained))
+        (run.variant.name, run.seed): _Done(run, result, read_answers(run.training_folder))
         for run, result in results
         if result is not None and result["state"] == FINISHED
     }
@@ -111,8 +111,8 @@ def _differences(
 
 
 def _accuracy_difference(
-    experiment: Experiment, done: Mapping[tuple[str, int], _Done], variant: str, plain: Difference
-) -> tuple[Difference, str]:
+    experiment: Experiment, done: Mapping[tuple[str, int], _Done], variant: str, plain: PairedDifference
+) -> tuple[PairedDifference, str]:
     """The difference with its interval over images; without it, and why, where the images are not the same."""
     sides: list[dict[int, NDArray[np.bool_]]] = [{}, {}]
     pairs = [(done[variant, seed], done[experiment.reference, seed]) for seed in plain.seeds]
@@ -137,7 +137,7 @@ def _values(done: Mapping[tuple[str, int], _Done], variant: str, number: str) ->
     return {seed: float(value) for seed, value in values.items() if value is not None}
 
 
-def _plain_difference(difference: Difference) -> dict[str, Any]:
+def _plain_difference(difference: PairedDifference) -> dict[str, Any]:
     return {
         "seeds": list(difference.seeds),
         "by_seed": list(difference.by_seed),

@@ -5,7 +5,7 @@ from math import nan
 from typing import Any
 
 from microtome.key_numbers import FRACTION, format_interval, format_value
-from microtome.prose import plural
+from microtome.prose import capitalise, plural
 
 COVERAGE = (
     "**Over images**: the 95% interval of the difference between these very networks, trained already, on other images of this kind. "
@@ -68,7 +68,7 @@ def _value_text(value: Any) -> str:
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 
-def headline(summary: Mapping[str, Any]) -> str:
+def experiment_headline(summary: Mapping[str, Any]) -> str:
     """One sentence of at most 20 words about the first number: the largest difference, with the verdict over seeds."""
     rows = [row for row in summary["differences"] if summary["numbers"] and row["number"] == summary["numbers"][0]["name"]]
     known = [row for row in rows if row["over_seeds"][0] is not None]
@@ -81,7 +81,7 @@ def headline(summary: Mapping[str, Any]) -> str:
     ending = f"over {seeds}" if row["over_seeds"][1] is not None else f"over {seeds}, interval unknown"
     if row["verdict"] == "not significant":
         ending += ", not significant"
-    return f"{_short(row['number'])} of {_short(row['variant'])}: {text} against {_short(summary['reference'])}, {ending}."
+    return f"{capitalise(_short(row['number']))} of {_short(row['variant'])}: {text} against {_short(summary['reference'])}, {ending}."
 
 
 def _short(name: str, words: int = 4) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import connection, get_context, parent_process
-from typing import Any
+from typing import Any, cast
 
 from microtome.errors import BadOption, MissingExtra, option_hint
 from microtome.training.experiment.definition import Experiment
@@ -96,11 +96,11 @@ def _work_in_processes(experiment: Experiment, runs: Sequence[PlannedRun], worke
                     process.start()
                 mouth.close()
                 active[ear] = (run, process)
-                listener(RunEvent("begun", run.name, "begun", {}))
+                listener(RunEvent("begun", run.name, "begun", {"process": process.pid}))
             for ear in connection.wait(list(active)):
                 run, process = active[ear]
                 try:
-                    listener(epoch_event(run.name, ear.recv()))  # pyright: ignore[reportAttributeAccessIssue]
+                    listener(epoch_event(run.name, cast(Any, ear).recv()))
                 except EOFError:  # the process has ended
                     del active[ear]
                     process.join()

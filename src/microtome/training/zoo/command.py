@@ -57,5 +57,3 @@ def _result_text(card: dict[str, Any]) -> str:
 
 def _print_epoch(event: dict[str, Any]) -> None:
     print(f"epoch {event['epoch']}/{event['epochs']}  loss {event['loss']:.3f}", flush=True)
-
-

@@ -23,10 +23,9 @@ from microtome.atomic_write import atomic_write
 from microtome.edit import apply_edits
 from microtome.errors import BadOption, CheckpointError, MissingExtra, option_name
 from microtome.opening.opening import open as open_specimen
+from microtome.training.renormalising import renormalise
 from microtome.training.zoo.data import TRAINING_SEED, SceneSeries, scene_series
 from microtome.training.zoo.recipes import ZooRecipe
-from microtome.training.zoo.removal import remove_blocks
-from microtome.training.renormalising import renormalise
 from microtome.training.zoo.teaching import TaughtNetwork, Teacher, prepare_student
 
 Progress = Callable[[dict[str, Any]], None]
@@ -84,7 +83,7 @@ def train_zoo_network(
 def fresh_network(recipe: ZooRecipe, some: Tensor | None = None) -> nn.Module:
     """The recipe's network with its first weights; torch's own random state is left as it was.
 
-    What stays when blocks are taken out or edits made begins with the weights that it has in the whole network. `some` images
+    What stays when edits are made begins with the weights that it has in the whole network. `some` images
     (image, rgb, row, col) decorrelate the patches of a transformer.
     """
     with torch.random.fork_rng(devices=[]):
@@ -94,8 +93,6 @@ def fresh_network(recipe: ZooRecipe, some: Tensor | None = None) -> nn.Module:
         net = prepare_student(net, some)
     if recipe.edits:
         net = apply_edits(open_specimen(net.eval(), recipe={"size": networks.SIZE}), recipe.edits).net.train()
-    if recipe.without:
-        net = remove_blocks(net, recipe.without, recipe.seed)
     return net.to(memory_format=torch.channels_last) if recipe.channels_last else net  # pyright: ignore[reportCallIssue]
 
 
@@ -214,9 +211,7 @@ def _train_epoch(
     return total / steps
 
 
-def _training_batch(
-    data: SceneSeries, chosen: Any, recipe: ZooRecipe, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def _training_batch(data: SceneSeries, chosen: Any, recipe: ZooRecipe, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Augmented images (image, rgb, row, col) and what is wanted of them: a class each, or one for each pixel (image, row, col)."""
     motion = Motion.sample(len(chosen), generator)
     x = normalise(tint(motion(torch.from_numpy(data.pixels[chosen]).float()), generator))
@@ -253,9 +248,7 @@ def _resume(path: Path, recipe: ZooRecipe, net: nn.Module, optimizers: list[torc
     return int(state["epoch"])
 
 
-def _save_state(
-    path: Path, recipe: ZooRecipe, net: nn.Module, optimizers: list[torch.optim.Optimizer], epoch: int
-) -> None:
+def _save_state(path: Path, recipe: ZooRecipe, net: nn.Module, optimizers: list[torch.optim.Optimizer], epoch: int) -> None:
     kept = [optimizer.state_dict() for optimizer in optimizers]
     state = {"recipe": recipe.json(), "net": net.state_dict(), "optimizers": kept, "epoch": epoch}
     payload = BytesIO()  # torch.save reports a full disk as an error of its own

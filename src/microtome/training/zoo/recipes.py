@@ -24,7 +24,6 @@ class ZooRecipe:
     seed: int = 0  # first weights, order and augmentation
     muon: float | None = None  # highest rate of Muon on the matrices of the blocks; AdamW keeps all the rest
     radius: float | None = None  # largest RMS of a convolution's filter after each update; what is usual depends on the inputs
-    without: tuple[str, ...] = ()  # layers taken out before training
     edits: tuple[str, ...] = ()  # edits made before training, as for `microtome edit`
     decorrelated: bool = False  # a transformer's patches enter decorrelated, its positions start as waves, as under a teacher
     teacher: str | None = None  # a network of ours whose probabilities and last maps are part of the target
@@ -40,13 +39,13 @@ class ZooRecipe:
     def json(self) -> dict[str, Any]:
         """All fields as plain values; those of `_LATER_RECIPES` only where set, so that older runs and cards stay what they were."""
         options = {name: list(value) if isinstance(value, tuple) else value for name, value in self.options.items()}
-        fields = asdict(self) | {"without": list(self.without), "edits": list(self.edits), "options": options}
+        fields = asdict(self) | {"edits": list(self.edits), "options": options}
         return {
             name: value for name, value in fields.items() if name not in _LATER_RECIPES or value not in (None, [], {}, False)
         }
 
 
-_LATER_RECIPES = ("radius", "without", "edits", "decorrelated", "options")
+_LATER_RECIPES = ("radius", "edits", "decorrelated", "options")
 
 RECIPES: dict[str, ZooRecipe] = {
     recipe.network: recipe
@@ -67,9 +66,7 @@ RECIPES: dict[str, ZooRecipe] = {
             teacher="mini_vgg",
             channels_last=False,
         ),
-        ZooRecipe(
-            network="mini_deeplab", epochs=4, halved=0.0
-        ),  # on half the side its rates would reach beyond the border
+        ZooRecipe(network="mini_deeplab", epochs=4, halved=0.0),  # on half the side its rates would reach beyond the border
     )
 }
 
