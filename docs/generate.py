@@ -29,6 +29,7 @@ import click
 from microtome import catalog, errors, map_kinds, panels
 from microtome.catalog import EditEntry, Entry, OptionCard
 from microtome.cli.verbs import build_group
+from microtome.replicate.ledger import ledger_page
 from microtome.training.experiment.markdown_page import markdown_page
 
 DOCS = Path(__file__).resolve().parent
@@ -130,6 +131,7 @@ def pages() -> dict[Path, str]:
     made |= {DOCS / "edits" / f"{entry.name}.md": edit_page(entry) for entry in edit_entries()}
     made[DOCS / "edits" / "index.md"] = EDITS_HEAD + edit_table("")
     made[DOCS / "cli.md"] = command_line()
+    made[DOCS / "replicate.md"] = ledger_page()
     made |= {DOCS / "experiments" / f"{path.stem}.md": experiment_page(path) for path in sorted(EXPERIMENTS.glob("*.json"))}
     for path, name, text in (
         (ROOT / "README.md", "analyses", table("docs/analyses/")),

@@ -20,7 +20,7 @@ SHELL = re.compile(
     r"(?<![\w-])--[a-z][a-z-]+|\bmicrotome (?:list|layers|analyze|view|rerun|report|table|edit|weights|erf|dead_pixels)\b"
 )
 PYTHON = re.compile(r"\bmt\.\w+|\bspecimen\.\w+\b(?!\.py)|\w+\(\)\(")
-ONLY_SHELL = ("cli/", "training/", "networks/page.py", "testing.py")  # what no Python caller sees
+ONLY_SHELL = ("cli/", "training/", "networks/page.py", "replicate/ledger.py", "testing.py")  # what no Python caller sees
 SAYERS = {"hint"}  # whose first argument is for the shell
 
 

@@ -52,6 +52,8 @@ WHOLE = {
     "numerics/statistics/test_coverage.py": "the levels of all intervals, by simulation",
     "specimen/test_real_networks.py": "trained networks, where they are",
     "specimen/test_structure.py": "blocks, stages and aliases of generated networks together",
+    "replicate/test_foreign_claims.py": "claims of other packages",
+    "replicate/test_claims.py": "every claim: protocol, committed result, and the quick ones run again",
     "test_example_package.py": "the example package, installed",
     "test_families.py": "every analysis on every family",
     "test_hints.py": "hints and exit codes of wrong calls, of the whole package",
@@ -90,6 +92,13 @@ def mirror(module: str) -> str:
 
 
 LOGIC = {module for module, path in MODULES.items() if holds_logic(ast.parse(path.read_text(encoding="utf-8")))}
+
+
+ELSEWHERE |= {
+    module: ("replicate/test_claims.py", "claims: one test holds every file to its protocol and runs those that are quick")
+    for module in LOGIC
+    if module.startswith("replicate/claims/")
+}
 
 
 def test_logic_is_told_from_declarations() -> None:

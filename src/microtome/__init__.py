@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from microtome.images import Images as Images
     from microtome.instruments.weight_decay import param_groups as param_groups
     from microtome.opening.opening import open as open
+    from microtome.replicate.running import replicate_claim as replicate
     from microtome.runner import analyze as analyze
     from microtome.scan import Pace as Pace
     from microtome.specimen import Recipe as Recipe
@@ -43,7 +44,7 @@ _HOMES = {
     "param_groups": "microtome.instruments.weight_decay",
     "run_experiment": "microtome.training.experiment.run",
 }
-_SUBPACKAGES = ("analyses", "edits", "networks", "numerics")
+_SUBPACKAGES = ("analyses", "edits", "networks", "numerics", "replicate")
 __all__ = [
     "Finding",
     "Images",
@@ -59,6 +60,7 @@ __all__ = [
     "open",
     "param_groups",
     "record",
+    "replicate",
     "run_experiment",
     "slim",
     "train",

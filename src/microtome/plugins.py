@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 E = TypeVar("E")
-GROUPS = ("microtome.analyses", "microtome.edits", "microtome.map_kinds")
+GROUPS = ("microtome.analyses", "microtome.edits", "microtome.map_kinds", "microtome.claims")
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def _read_point(point: importlib.metadata.EntryPoint, parse: Callable[[Path, str
     entry = parse(path, point.module)
     if entry is None:
         raise _Refused(
-            f"{path.name} holds no class that derives from Analysis, Census, Collation, Edit or MapKind",
+            f"{path.name} holds no class that derives from Analysis, Census, Collation, Edit, MapKind or Claim",
             "Write the base class by that name, for example class Mine(Census[Rows]).",
         )
     return entry

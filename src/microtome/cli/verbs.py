@@ -15,6 +15,7 @@ from microtome.cli.experimenting import experiment_command
 from microtome.cli.key_table import table
 from microtome.cli.measuring import measure, rerun, split_list
 from microtome.cli.own_options import own_option
+from microtome.cli.replicating import replicate_command
 from microtome.cli.taking_home import slim_command
 from microtome.cli.training import train_command
 from microtome.errors import UnknownName, did_you_mean
@@ -65,6 +66,7 @@ def build_group() -> click.Group:
         rerun,
         train_command,
         experiment_command,
+        replicate_command,
         doctor,
     ):
         root.add_command(command)
