@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from microtome.images import Images as Images
     from microtome.instruments.weight_decay import param_groups as param_groups
     from microtome.opening.opening import open as open
-    from microtome.replicate.running import replicate_claim as replicate
+    from microtome.replicate.running import replicate_claim as replicate_claim
     from microtome.runner import analyze as analyze
     from microtome.scan import Pace as Pace
     from microtome.specimen import Recipe as Recipe
@@ -42,9 +42,10 @@ _HOMES = {
     "train": "microtome.training.train",
     "record": "microtome.training.recording",
     "param_groups": "microtome.instruments.weight_decay",
+    "replicate_claim": "microtome.replicate.running",
     "run_experiment": "microtome.training.experiment.run",
 }
-_SUBPACKAGES = ("analyses", "edits", "networks", "numerics", "replicate")
+_SUBPACKAGES = ("analyses", "edits", "networks", "numerics")
 __all__ = [
     "Finding",
     "Images",
@@ -60,7 +61,7 @@ __all__ = [
     "open",
     "param_groups",
     "record",
-    "replicate",
+    "replicate_claim",
     "run_experiment",
     "slim",
     "train",

@@ -14,7 +14,7 @@ from microtome.replicate.running import data_folder, replicate_claim
 
 
 def test_the_package_is_called_by_its_name() -> None:
-    result = mt.replicate("uneven_strides")
+    result = mt.replicate_claim("uneven_strides")
     assert (result.verdict, result.text) == ("holds", "0 pairs [0, 0]")
     assert result.digest == claim_card("uneven_strides").digest() and result.date[:4] == str(datetime.now(UTC).year)
     assert "core" in result.hardware and "torch" in result.versions

@@ -1,12 +1,4 @@
-"""Claims of the literature with their protocols, and what became of them: `mt.replicate(name)` runs one.
-
-The package is called like a function, because its name is that of the verb: `mt.replicate("resnet_fields")` is
-`mt.replicate.replicate_claim("resnet_fields")`.
-"""
-
-import sys
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+"""Claims of the literature with their protocols, and what became of them: `mt.replicate_claim(name)` runs one."""
 
 from microtome.replicate.cards import claim_card as claim_card
 from microtome.replicate.cards import claim_cards as claim_cards
@@ -19,14 +11,3 @@ from microtome.replicate.rules import Above as Above
 from microtome.replicate.rules import Below as Below
 from microtome.replicate.rules import Within as Within
 from microtome.replicate.running import replicate_claim as replicate_claim
-
-
-class _CallableModule(ModuleType):
-    """The package as a function."""
-
-    def __call__(self, *words: Any, **options: Any) -> ClaimResult:
-        return replicate_claim(*words, **options)
-
-
-if not TYPE_CHECKING:
-    sys.modules[__name__].__class__ = _CallableModule

@@ -143,6 +143,6 @@ def claim_card(name: str) -> ClaimCard:
     """
     known = claim_cards()
     if name not in known:
-        listing = hint("microtome replicate --list", "mt.replicate.claim_cards()")
+        listing = hint("microtome replicate --list", "microtome.replicate.claim_cards()")
         raise UnknownName(f"There is no claim '{name}'.{did_you_mean(name, known)} List them: {listing}")
     return known[name]

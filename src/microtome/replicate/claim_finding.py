@@ -49,9 +49,10 @@ def write_claim_page(card: ClaimCard, result: ClaimResult, committed: ClaimResul
     """Save the finding of a run below `out` and write the report of it; the path of the report comes back."""
     store = Store.create(out)
     place = store.save(claim_finding(card, result, committed))
-    command = hint(f"microtome replicate {card.name} --out {out}", f"mt.replicate({card.name!r}, out={str(out)!r})")
+    command = hint(f"microtome replicate {card.name} --out {out}", f"mt.replicate_claim({card.name!r}, out={str(out)!r})")
     store.write_run({
-        "title": card.sentence, "command": command, "findings": [place.relative_to(store.root).as_posix()], "failed": [],
+        "title": card.sentence, "answer": "replicate", "command": command,
+        "findings": [place.relative_to(store.root).as_posix()], "failed": [],
         "skipped": [], "seconds": result.seconds, "started": result.date,
     })  # fmt: skip
     return write_report(store.root)

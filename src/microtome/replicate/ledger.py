@@ -60,7 +60,7 @@ microtome replicate resnet_fields          # run a claim again; what was committ
 microtome replicate gates_raise_accuracy --out runs/gates   # a claim that trains; a killed run goes on from there
 ```
 
-From Python: `mt.replicate("resnet_fields")`. On a network of your own: [Does it hold in my network?](does_it_hold.md)
+From Python: `mt.replicate_claim("resnet_fields")`. On a network of your own: [Does it hold in my network?](does_it_hold.md)
 
 """
 

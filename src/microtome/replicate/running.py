@@ -43,7 +43,7 @@ def replicate_claim(
     if preset == "full" and not card.runs_full:
         raise Unmeasurable(
             f"The preset full of {name} is described, not built: {card.full} Run the small one: "
-            f"{hint(f'microtome replicate {name}', f'mt.replicate({name!r})')}"
+            f"{hint(f'microtome replicate {name}', f'mt.replicate_claim({name!r})')}"
         )
     commit, began = head_commit(), time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
