@@ -18,7 +18,7 @@ def test_one_run_is_printed_and_kept(tmp_path) -> None:
     code, out, err = call("replicate", "uneven_strides", "--out", str(tmp_path))
     assert code == 0, err
     for text in (
-        "Rule: holds if the interval lies from 0 pairs to 0 pairs.",
+        "Rule: holds if the effect is exactly 0 pairs.",
         "Effect: 0 pairs [0, 0] (exact",
         "The claim holds.",
     ):

@@ -39,6 +39,7 @@ def test_verdicts(rule, low, high, verdict) -> None:
 def test_rules_say_what_they_ask_for_in_their_unit() -> None:
     assert Above(0.02, "fraction").describe() == "holds if the interval lies above 2.0%"
     assert Below(-10, "px").describe() == "holds if the interval lies below -10 px"
+    assert Within(0, 0, "px").describe() == "holds if the effect is exactly 0 px"
     assert Within(0.85, 1.15).describe() == "holds if the interval lies from 0.850 to 1.15"
     assert Above(0.1, "px").json() == {"rule": "Above", "bound": 0.1, "unit": "px"}
     assert set(RULES) == {"Above", "Below", "Within"} and len(CLAIM_VERDICTS) == 4

@@ -6,7 +6,7 @@ import { Answer } from "./answer";
 import type { Bundle } from "./data";
 import { Header } from "./header";
 import { LeftOut } from "./leftout";
-import { QUESTIONS, model } from "./model";
+import { model } from "./model";
 import { Nav } from "./nav";
 import { Section } from "./section";
 import { follow, load } from "./source";
@@ -25,7 +25,7 @@ function Page({ bundle, printing, lost }: { bundle: Bundle; printing: boolean; l
         <Header m={m} />
         <main id="main" tabIndex={-1}>
           <Answer model={m} />
-          {QUESTIONS.map((q) => {
+          {m.questions.map((q) => {
             const parts = m.parts.filter((p) => p.question === q.id);
             return (
               <section class="group" id={q.id} aria-labelledby={`${q.id}-title`} key={q.id}>

@@ -22,7 +22,7 @@ const questionOf = (q: string): Question => (QUESTIONS.some((one) => one.id === 
 const subject = ({ origin }: Finding): string => origin.specimen?.name || (origin.specimens?.length ? origin.specimens.join(" · ") : "all networks");
 const label = (f: Finding): string => (f.origin.specimen?.name ? displayName(f.origin.specimen.name) : (f.origin.specimens ?? []).map(displayName).join(" · ") || "all networks");
 
-export interface Model { bundle: Bundle; comparison?: Finding; table?: Panel; recommended?: string; parts: Part[]; specimens: string[]; untrained: Set<string> }
+export interface Model { bundle: Bundle; comparison?: Finding; table?: Panel; recommended?: string; parts: Part[]; questions: typeof QUESTIONS; specimens: string[]; untrained: Set<string> }
 
 /** The network that the comparison ranks first, or undefined when it ranks none. */
 function recommendation(f: Finding): string | undefined {
@@ -62,5 +62,7 @@ export function model(bundle: Bundle): Model {
   const rank = (p: Part) => (p.analysis === "compare" ? 0 : p.main ? 1 : 2);
   const sorted = [...parts.values()].sort((a, b) => rank(a) - rank(b) || a.title.localeCompare(b.title));
   const untrained = new Set(bundle.findings.filter((f) => f.origin.specimen?.trained === false).map((f) => f.origin.specimen?.name ?? ""));
-  return { bundle, comparison, table, recommended: comparison && recommendation(comparison), parts: sorted, specimens, untrained };
+  // a run made for one answer (a training, an experiment, a claim) asks no other question
+  const questions = bundle.run.answer ? QUESTIONS.filter((q) => sorted.some((p) => p.question === q.id)) : QUESTIONS;
+  return { bundle, comparison, table, questions, recommended: comparison && recommendation(comparison), parts: sorted, specimens, untrained };
 }

@@ -28,7 +28,7 @@ export function Nav({ m }: { m: Model }) {
       <div class="strip"><a class="home" href="#page"><Mark /><span>microtome</span></a><button type="button" class="menu" aria-expanded={open} onClick={() => show(!open)}>Contents</button><Theme /></div>
       <ul>
         <li>{link("answer", "The answer")}</li>
-        {QUESTIONS.map((q) => {
+        {m.questions.map((q) => {
           const parts = m.parts.filter((p) => p.question === q.id);
           const shown = unfolded[q.id] ?? (m.parts.length <= LONG || q.id === current);
           return (

@@ -93,6 +93,8 @@ class Within(DecisionRule):
         return high < self.least or low > self.most
 
     def describe(self) -> str:
+        if self.least == self.most:
+            return f"holds if the effect is exactly {format_value(self.least, self.unit)}"
         return f"holds if the interval lies from {format_value(self.least, self.unit)} to {format_value(self.most, self.unit)}"
 
 
