@@ -29,3 +29,9 @@ def test_a_wrong_name_or_header_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(SpecimenError, match="tiny was built with options that are no plain values"):
         save_network(nn.Linear(1, 1), {"name": "tiny", "x": object()}, tmp_path / "a.safetensors")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_others_may_read_it_where_they_may_read_any_new_file(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    path = save_network(nn.Linear(2, 2), {}, tmp_path / "net.safetensors")
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode

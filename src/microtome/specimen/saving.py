@@ -4,6 +4,8 @@ Nothing in the file is code; `microtome.opening.saved` reads it back.
 """
 
 import json
+import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,10 +39,12 @@ def save_network(net: nn.Module, header: Mapping[str, Any], path: str | Path) ->
     state = {name: value for name, value in net.state_dict().items() if isinstance(value, Tensor)}
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
     with atomic_write(path_to_write) as file:
+        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)  # save_file makes a file that only its owner can read
         try:
             save_file(tensors, file.name, metadata={"format": "pt", HEADER_KEY: text})
         except SafetensorError as error:  # how it reports a full disk
             raise OSError(str(error)) from error
+        Path(file.name).chmod(mode)
     return path_to_write
 
 
