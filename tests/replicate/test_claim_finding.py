@@ -15,7 +15,9 @@ def test_effect_protocol_and_the_committed_result() -> None:
     finding = claim_finding(CARD, replace(RESULT, low=0.2, high=0.3), replace(RESULT, verdict="holds"))
     (number,) = finding.key_numbers
     assert (number.value, number.low, number.high, number.unit) == (0.25, 0.2, 0.3, "fraction")
-    assert finding.headline.startswith("Inconclusive here: effect 25.0% [20.0%, 30.0%]; the claim holds if the effect is exactly 0 px")
+    assert finding.headline.startswith(
+        "Inconclusive here: effect 25.0% [20.0%, 30.0%]; the claim holds if the effect is exactly 0 px"
+    )
     protocol = dict(zip(finding["protocol"]["criterion"].values, finding["protocol"].values, strict=True))
     assert protocol["hypothesis"] == CARD.hypothesis and protocol["mini"] == CARD.mini
     numbers = dict(zip(finding["number"]["measure"].values, finding["number"].values, strict=True))

@@ -131,7 +131,7 @@ def test_dominated_networks_are_named_over_any_criteria() -> None:
     found = Compare(pareto=("accuracy", "params", "latency")).of([*three(), accuracy("d", 340), cost("d", 40, 9.5e6)])
     assert found["dominated_by"].sel(specimen="d").item() == "a, b"
     assert found["front"].values.tolist() == [True, True, True, False]
-    assert any(line == "Dominated on accuracy, params, latency: d by a, b." for line in found.caveats)
+    assert any(line == "Dominated on accuracy, parameters, latency of one image: d by a, b." for line in found.caveats)
     assert found.facts["front criteria"] == ["accuracy", "params", "latency"]
 
 

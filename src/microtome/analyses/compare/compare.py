@@ -34,7 +34,7 @@ from microtome.analyses.compare import wording
 from microtome.analyses.compare.choice_arrays import choice_panels, domination_arrays, limit_arrays, weight_arrays
 from microtome.analyses.compare.domination import dominated_candidates
 from microtome.analyses.compare.limits import OPTIONS, parse_limit
-from microtome.analyses.compare.named_criteria import ACCURACY, PRICE_NAMES, criteria_names, parse_criterion
+from microtome.analyses.compare.named_criteria import ACCURACY, PRICE_NAMES, criteria_names, criterion_title, parse_criterion
 from microtome.analyses.compare.network_arrays import latency_arrays, spread_arrays, table_arrays
 from microtome.analyses.compare.prices import Prices, gather_prices, price_label
 from microtome.analyses.compare.prior import prior_digest, read_prior
@@ -168,10 +168,11 @@ class Compare(Collation):
         panels: list[Panel] = [
             Table(title="All networks", rows="specimen", columns=("rank", "family", "table", "wins", "front")),
         ]
+        front = ", ".join(map(criterion_title, finding.facts["front criteria"]))
         if (np.isfinite(finding["score"].values) & np.isfinite(finding["price"].values)).any():
             panels.append(Scatter(
                 title="Accuracy against cost", x="price", y="score", front="front", group="family", low="score_low", high="score_high",
-                log="x", note=f"Ringed: the Pareto front of {', '.join(finding.facts['front criteria'])}. Bars: 95% intervals.",
+                log="x", note=f"Ringed: the Pareto front of {front}. Bars: 95% intervals.",
             ))  # fmt: skip
         panels += choice_panels(finding)
         for name, title in (

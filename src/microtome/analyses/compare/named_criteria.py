@@ -36,6 +36,11 @@ UNITS = {ACCURACY: FRACTION, "latency": "ms", "batch_latency": "ms", "memory": "
 PRICE_NAMES = {"time": "batch_latency", "size": "params", "operations": "operations"}
 
 
+def criterion_title(name: str) -> str:
+    """The name of a criterion in a sentence: the key number that a short name stands for, else the name itself."""
+    return SHORT[name][1] or name if name in SHORT else name
+
+
 class Criterion(NamedTuple):
     """What is asked about: the name that the user wrote, and the analysis and key number behind it (both empty for accuracy)."""
 

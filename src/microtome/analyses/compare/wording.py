@@ -8,7 +8,7 @@ import numpy as np
 from microtome.analyses.compare.decision import Decision, label_more
 from microtome.analyses.compare.domination import DominatedPair, describe_domination
 from microtome.analyses.compare.limits import KEPT, MISSED, UNDECIDED, UNMEASURED, LimitJudgement, nearest_network
-from microtome.analyses.compare.named_criteria import ACCURACY, CriterionColumn, how_to_measure
+from microtome.analyses.compare.named_criteria import ACCURACY, CriterionColumn, criterion_title, how_to_measure
 from microtome.analyses.compare.prior import Prior
 from microtome.analyses.compare.weighing import UtilityGap, Weighing, utility_gap
 from microtome.finding import Finding
@@ -182,7 +182,8 @@ def domination_line(pairs: Sequence[DominatedPair], names: Sequence[str], criter
     if not losers:
         return []
     texts = [f"{names[loser]} by {describe_domination(loser, pairs, names)}" for loser in losers]
-    return [f"Dominated on {name_list(list(criteria), 6)}: {'; '.join(texts[:6])}{' …' if len(texts) > 6 else ''}."]
+    on = name_list([criterion_title(name) for name in criteria], 6)
+    return [f"Dominated on {on}: {'; '.join(texts[:6])}{' …' if len(texts) > 6 else ''}."]
 
 
 def prior_lines(prior: Prior | None) -> list[str]:
