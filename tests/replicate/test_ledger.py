@@ -27,5 +27,5 @@ def test_the_page_shows_every_claim_with_its_protocol(monkeypatch) -> None:
         assert f"- Hypothesis: {row.card.hypothesis}\n" in page and f"| **{row.verdict}** |" in page
     monkeypatch.setattr(ledger, "committed_result", lambda card: None)
     blank = ledger_page()
-    assert f"{len(rows)} claims: 0 holds, 0 does not hold, 0 inconclusive here, {len(rows)} not run here." in blank
+    assert f"{len(rows)} claims: 0 hold, 0 do not hold, 0 inconclusive here, {len(rows)} not run here." in blank
     assert "- Not run here. Run it: `microtome replicate resnet_fields --out runs/resnet_fields`" in blank

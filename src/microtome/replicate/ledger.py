@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from microtome.prose import plural
 from microtome.replicate.cards import STUDIES, ClaimCard, claim_cards, own_claims
 from microtome.replicate.results import ClaimResult, committed_result
-from microtome.replicate.rules import CLAIM_VERDICTS, NOT_RUN
+from microtome.replicate.rules import CLAIM_VERDICTS, FAILS, HOLDS, NOT_RUN
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,10 @@ From Python: `mt.replicate_claim("resnet_fields")`. On a network of your own: [D
 def ledger_page() -> str:
     """The page of our own claims."""
     rows = ledger_rows(own=True)
-    counts = ", ".join(f"{count} {verdict}" for verdict, count in count_verdicts(rows).items())
+    plurals = {HOLDS: "hold", FAILS: "do not hold"}
+    counts = ", ".join(
+        f"{count} {verdict if count == 1 else plurals.get(verdict, verdict)}" for verdict, count in count_verdicts(rows).items()
+    )
     parts = [HEAD, f"**{plural(len(rows), 'claim')}: {counts}.**\n"]
     for study, title in STUDIES.items():
         chosen = [row for row in rows if row.card.study == study]
