@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from microtome.hardware import core_count, processor_name
 from microtome.prose import plural
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,8 +21,8 @@ def described(device: str) -> dict[str, Any]:
     """Facts of this machine and this run, as plain JSON values."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "device": torch.cuda.get_device_name() if device.startswith("cuda") else _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "device": torch.cuda.get_device_name() if device.startswith("cuda") else processor_name(),
+        "cores": core_count(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
         "threads": torch.get_num_threads(),
         "load": round(os.getloadavg()[0], 1),
@@ -38,14 +39,6 @@ def sentence(facts: dict[str, Any]) -> str:
         f"{facts['date'][:10]}, commit {facts['commit']}; {facts['device']}, {facts['cores']} cores, {facts['memory_gb']} GB, "
         f"{plural(facts['threads'], 'thread')}, load {facts['load']} at the start; Python {facts['python']}, {versions}."
     )
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def _version(name: str) -> str | None:

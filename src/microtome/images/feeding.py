@@ -1,7 +1,6 @@
 """Decoding ahead: threads that keep order, a cache with a limit, and batches made while the last one is worked on."""
 
 import json
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,6 +11,8 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+
+from microtome.hardware import core_count
 
 Pixels = npt.NDArray[np.uint8]
 MEMORY_LIMIT = 1_500_000_000  # bytes of decoded pixels kept by one set of images
@@ -53,7 +54,7 @@ class PixelBatch:
 
 def thread_count() -> int:
     """How many threads decode: the cores this process may use, at most four, for the network wants the rest."""
-    return max(1, min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
+    return min(4, core_count())
 
 
 def map_in_threads(work: Callable[[Argument], Result], given: Sequence[Argument], most: int | None = None) -> Iterator[Result]:

@@ -1,11 +1,11 @@
 """Where and at which commit a claim was run, and whether its protocol stood in that commit."""
 
 import importlib.metadata
-import os
 import platform
 import subprocess
 from pathlib import Path
 
+from microtome.hardware import core_count, processor_name
 from microtome.replicate.cards import CLAIM_FOLDER, ClaimCard, read_claim
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy")
@@ -45,8 +45,7 @@ def was_fixed(card: ClaimCard, commit: str, preset: str) -> bool:
 
 def describe_hardware() -> str:
     """Processor and cores in one line."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return f"{_processor()}, {cores} cores"
+    return f"{processor_name()}, {core_count()} cores"
 
 
 def package_versions() -> dict[str, str]:
@@ -58,11 +57,3 @@ def package_versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return versions
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

@@ -1,11 +1,9 @@
 """What an experiment came to so far: every run, every number, every difference, as one file of plain JSON values (experiment.json)."""
 
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from microtome._version import __version__
+from microtome.hardware import core_count, processor_name
 from microtome.numerics.statistics.intervals import Interval
 from microtome.training.experiment.answers import RightAnswers, read_answers
 from microtome.training.experiment.definition import Experiment
@@ -158,11 +157,9 @@ def _plain(changes: Mapping[str, Any]) -> dict[str, Any]:
 
 def machine_facts() -> dict[str, Any]:
     """Where the summary was made, as plain JSON values."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {
-        "processor": names[0] if names else platform.processor() or platform.machine(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "processor": processor_name(),
+        "cores": core_count(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "microtome": __version__,
