@@ -15,7 +15,7 @@ def test_coordinates_run_from_minus_one_to_one() -> None:
 def test_a_widened_convolution_answers_as_before_and_then_reads_places() -> None:
     x = torch.randn(2, 3, 6, 6, generator=torch.Generator().manual_seed(0))
     plain = nn.Conv2d(3, 4, 3, 2, 1, bias=False)
-    wide = CoordinateConv2d.of(plain)
+    wide = CoordinateConv2d(plain)
     assert wide.weight.shape == (4, 5, 3, 3) and wide.bias is None
     torch.testing.assert_close(wide(x), plain(x))
     with torch.no_grad():

@@ -39,7 +39,7 @@ class CoordConv(Edit):
     def operate(self, net: nn.Module, specimen: Specimen) -> str:
         paths = self._targets(specimen)
         for path in paths:
-            replace_module(net, path, CoordinateConv2d.of(cast(nn.Conv2d, net.get_submodule(path))))
+            replace_module(net, path, CoordinateConv2d(cast(nn.Conv2d, net.get_submodule(path))))
         listed = ", ".join(paths[:4]) + (", …" if len(paths) > 4 else "")
         return f"gave {plural(len(paths), 'convolution')} ({listed}) two coordinate channels"
 

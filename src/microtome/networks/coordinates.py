@@ -6,6 +6,8 @@ Source: CoordConv, Liu et al. 2018, arXiv:1807.03247, sec. 3.
 import torch
 from torch import Tensor, nn
 
+from microtome.networks.widening import WidenedConv2d
+
 
 def with_coordinates(x: Tensor) -> Tensor:
     """The maps (image, unit, row, col) with two more behind: row and col from -1 (first) to 1 (last)."""
@@ -22,34 +24,11 @@ class Coordinates(nn.Module):
         return with_coordinates(x)
 
 
-class CoordinateConv2d(nn.Conv2d):
-    """A convolution that reads two coordinate channels behind its input; the weights that read them start at zero.
+class CoordinateConv2d(WidenedConv2d):
+    """A convolution that reads two coordinate channels behind its input, and gives what `plain` gives until it is trained."""
 
-    `in_channels` counts them. Only convolutions without groups can be widened so.
-    """
-
-    @classmethod
-    def of(cls, plain: nn.Conv2d) -> "CoordinateConv2d":
-        """The convolution that gives what `plain` gives."""
-        wide = cls(
-            plain.in_channels + 2,
-            plain.out_channels,
-            (plain.kernel_size[0], plain.kernel_size[1]),
-            (plain.stride[0], plain.stride[1]),
-            plain.padding if isinstance(plain.padding, str) else (plain.padding[0], plain.padding[1]),
-            (plain.dilation[0], plain.dilation[1]),
-            1,
-            plain.bias is not None,
-            plain.padding_mode,
-            plain.weight.device,
-            plain.weight.dtype,
-        )
-        with torch.no_grad():
-            wide.weight.zero_()
-            wide.weight[:, : plain.in_channels] = plain.weight
-            if wide.bias is not None and plain.bias is not None:
-                wide.bias.copy_(plain.bias)
-        return wide
+    def __init__(self, plain: nn.Conv2d) -> None:
+        super().__init__(plain, 2)
 
     def forward(self, input: Tensor) -> Tensor:
         """The map of the input and its coordinates."""

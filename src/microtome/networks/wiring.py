@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from microtome.networks.widening import WidenedConv2d
+
 
 class Shelf:
     """The earlier maps of one forward pass, from the chain that makes them to the convolutions that read them; empty otherwise."""
@@ -16,33 +18,16 @@ class Shelf:
         self.maps: dict[str, Tensor] = {}
 
 
-class WideConv2d(nn.Conv2d):
+class WideConv2d(WidenedConv2d):
     """A convolution that stacks earlier maps behind its input; the weights that read them start at zero.
 
     Its weight is (unit, own inputs, then those of `sources` in their order; row, col).
     """
 
     def __init__(self, narrow: nn.Conv2d, sources: Sequence[str], more: int, shelf: Shelf) -> None:
-        super().__init__(
-            narrow.in_channels + more,
-            narrow.out_channels,
-            (narrow.kernel_size[0], narrow.kernel_size[1]),
-            (narrow.stride[0], narrow.stride[1]),
-            narrow.padding if isinstance(narrow.padding, str) else (narrow.padding[0], narrow.padding[1]),
-            (narrow.dilation[0], narrow.dilation[1]),
-            1,
-            narrow.bias is not None,
-            narrow.padding_mode,
-            narrow.weight.device,
-            narrow.weight.dtype,
-        )
+        super().__init__(narrow, more)
         self.sources = tuple(sources)
         self.shelf = shelf
-        with torch.no_grad():
-            self.weight.zero_()
-            self.weight[:, : narrow.in_channels] = narrow.weight
-            if self.bias is not None and narrow.bias is not None:
-                self.bias.copy_(narrow.bias)
 
     def forward(self, input: Tensor) -> Tensor:
         """The map (image, unit, row, col) of what comes in and of the shelf's maps; alone, outside its chain, of what comes in."""
