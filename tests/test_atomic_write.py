@@ -1,6 +1,7 @@
 """Files that are there whole or not at all: killed, full, read-only, linked, open elsewhere; and no other module moves files."""
 
 import ast
+import json
 import os
 import signal
 import stat
@@ -14,7 +15,15 @@ import pytest
 from torch import nn
 
 from microtome import atomic_write as module
-from microtome.atomic_write import ASIDE, LEFTOVER_AGE_S, SCRATCH, atomic_folder, atomic_write, sweep_leftovers
+from microtome.atomic_write import (
+    ASIDE,
+    LEFTOVER_AGE_S,
+    SCRATCH,
+    atomic_folder,
+    atomic_write,
+    sweep_leftovers,
+    write_json,
+)
 from microtome.errors import WriteError
 from microtome.specimen.saving import save_network
 
@@ -330,3 +339,12 @@ def test_no_other_module_moves_or_writes_files_by_itself() -> None:
     assert {path for path, found in calls.items() if found} == INSIDE_A_FOLDER
     copied = {"export/folders.py": {"copytree"}}
     assert all(set(calls[path]) <= copied.get(path, WRITERS) for path in INSIDE_A_FOLDER)
+
+
+def test_plain_values_as_json_and_no_number_that_json_lacks(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"name": "ü", "values": [1, None]})
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert json.loads(text) == {"name": "ü", "values": [1, None]} and "ü" in text and text.endswith("}\n")
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "a.json", [float("nan")])
+    assert (tmp_path / "a.json").read_text(encoding="utf-8") == text  # what was there stays

@@ -4,6 +4,7 @@ A write that fails or is killed leaves what was there before. A killed one also 
 `.writing-`; the next write of the same name removes it once it is an hour old, and `sweep_leftovers` removes all below a folder.
 """
 
+import json
 import os
 import secrets
 import shutil
@@ -12,7 +13,7 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from microtome.errors import WriteError
 
@@ -53,6 +54,17 @@ def atomic_write(path: str | os.PathLike[str], remedy: str = REMEDY) -> Generato
         except BaseException:
             scratch.unlink(missing_ok=True)
             raise
+
+
+def write_json(path: str | os.PathLike[str], content: Any) -> None:
+    """Write plain JSON values as a text file, whole or not at all.
+
+    Raises:
+        WriteError: as `atomic_write`.
+        ValueError: a number is NaN or infinite.
+    """
+    with atomic_write(path) as file:
+        file.write((json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
 def _is_device(path: Path) -> bool:

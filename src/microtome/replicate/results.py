@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from microtome.atomic_write import atomic_write
+from microtome.atomic_write import write_json
 from microtome.errors import FindingError
 from microtome.key_numbers import format_interval
 from microtome.replicate.cards import ClaimCard
@@ -65,8 +65,7 @@ class ClaimResult:
             WriteError: the folder cannot be written to.
         """
         path = folder / f"{self.claim}.json"
-        with atomic_write(path) as file:
-            file.write((json.dumps(self.json(), indent=1, ensure_ascii=False) + "\n").encode())
+        write_json(path, self.json())
         return path
 
 

@@ -129,6 +129,12 @@ def limit_per_class(labels: Places, places: Places, most: int, seed: int) -> Pla
     return np.sort(np.concatenate(kept))
 
 
+def _some_labels(images: Images) -> Places | None:
+    """The label of each image, -1 where it is not known; None where none is."""
+    labels = images.labels
+    return None if labels is None or not bool((labels >= 0).any()) else labels.astype(np.int64)
+
+
 def _class_names(images: Images, word: str, segments: bool) -> tuple[str, ...]:
     """The names of the classes by number. Raises ImagesError where there are none, or one only."""
     if segments and not images.has_masks:
@@ -136,14 +142,15 @@ def _class_names(images: Images, word: str, segments: bool) -> tuple[str, ...]:
             f"The network gives a class for every pixel, and '{word}' has no masks; put NAME_mask.png beside each image, or take "
             "a network that gives one score for each class."
         )
-    if images.labels is None or not bool((images.labels >= 0).any()):
+    labels = _some_labels(images)
+    if labels is None:
         if segments:
             return ("object",)
         raise ImagesError(
             f"'{word}' has no labels to learn; put the images of each class into a folder of its own, or a labels.csv beside them."
         )
-    classes = images.classes or tuple(str(number) for number in range(int(images.labels.max()) + 1))
-    present = np.unique(images.labels[images.labels >= 0])
+    classes = images.classes or tuple(str(number) for number in range(int(labels.max()) + 1))
+    present = np.unique(labels[labels >= 0])
     if len(present) < 2 and not segments:
         raise ImagesError(
             f"'{word}' has one class only ('{classes[int(present[0])]}'); learning to classify takes two or more."
@@ -153,14 +160,15 @@ def _class_names(images: Images, word: str, segments: bool) -> tuple[str, ...]:
 
 def _labelled(images: Images, classes: Sequence[str], segments: bool) -> LabelledImages:
     """The images whose label is known; for masks without labels all that have a mask."""
-    if images.labels is None or not bool((images.labels >= 0).any()):
+    labels = _some_labels(images)
+    if labels is None:
         places = np.flatnonzero(images.has_mask)
         return LabelledImages(images.take(places), np.zeros(len(places), dtype=np.int64), segments)
-    wanted = images.labels >= 0
+    wanted = labels >= 0
     if segments:
         wanted &= images.has_mask
     places = np.flatnonzero(wanted)
-    return LabelledImages(images.take(places), images.labels[places].astype(np.int64), segments)
+    return LabelledImages(images.take(places), labels[places], segments)
 
 
 def _matched(images: Images, classes: Sequence[str], segments: bool) -> LabelledImages:

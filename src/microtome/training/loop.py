@@ -30,15 +30,21 @@ from microtome.training.state import RunProgress
 Sentence = Callable[[int, int], str]  # of (epoch, step): what to say where the loss is not finite
 
 
+def import_fabric() -> Any:
+    """The class of Lightning Fabric. Raises: MissingExtra where it is not installed."""
+    try:
+        from lightning_fabric import Fabric
+    except ImportError as error:
+        raise MissingExtra("Training needs Lightning Fabric; install it with: pip install 'microtome[train]'.") from error
+    return Fabric
+
+
 def make_fabric(run: RunChoice, device: str = "auto") -> Any:
     """Lightning Fabric for one device, or for the processes that torchrun started.
 
     Raises: MissingExtra without lightning-fabric; BadOption for several devices without torchrun.
     """
-    try:
-        from lightning_fabric import Fabric
-    except ImportError as error:
-        raise MissingExtra("Training needs Lightning Fabric; install it with: pip install 'microtome[train]'.") from error
+    fabric_class = import_fabric()
     world = int(os.environ.get("WORLD_SIZE", "1")) if "TORCHELASTIC_RUN_ID" in os.environ else 1
     if world != run.devices:
         raise BadOption(
@@ -50,7 +56,9 @@ def make_fabric(run: RunChoice, device: str = "auto") -> Any:
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if world > 1 else 1
     if world > 1:
         more["num_nodes"] = world // local
-    fabric = Fabric(accelerator=kind, devices=local, precision="bf16-mixed" if run.precision == "bf16" else "32-true", **more)
+    fabric = fabric_class(
+        accelerator=kind, devices=local, precision="bf16-mixed" if run.precision == "bf16" else "32-true", **more
+    )
     if world > 1:
         fabric.launch()
     return fabric

@@ -188,17 +188,25 @@ def recipe_from(tables: Mapping[str, Any]) -> TrainingRecipe:
     return TrainingRecipe().with_changes(changes)
 
 
+def read_toml(path: str | Path, kind: str) -> dict[str, Any]:
+    """The tables of a TOML file; `kind` says in messages what it is: a recipe, an experiment.
+
+    Raises: BadOption for a file that cannot be read, or is not TOML.
+    """
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadOption(f"The {kind} '{path}' cannot be read ({error.strerror}); name a TOML file.") from None
+    except ValueError as error:  # TOML and UTF-8 alike
+        raise BadOption(f"The {kind} '{path}' is not TOML: {error}.") from None
+
+
 def load_recipe(path: str | Path) -> TrainingRecipe:
     """The recipe in a TOML file.
 
     Raises: BadOption for a file that cannot be read, is not TOML, or has an unknown key or value.
     """
-    try:
-        tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadOption(f"The recipe '{path}' cannot be read ({error.strerror}).") from None
-    except ValueError as error:  # TOML and UTF-8 alike
-        raise BadOption(f"The recipe '{path}' is not TOML: {error}.") from None
+    tables = read_toml(path, "recipe")
     try:
         return recipe_from(tables)
     except BadOption as error:

@@ -3,7 +3,6 @@
 Source: Lightning Fabric for devices and precision; the loop is our own (docs/decisions/0034-training-lab.md).
 """
 
-import json
 import math
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 
 from microtome._version import __version__
-from microtome.atomic_write import atomic_write, sweep_leftovers
+from microtome.atomic_write import sweep_leftovers, write_json
 from microtome.errors import BadOption, SpecimenError, option_name
 from microtome.specimen import Specimen
 from microtome.specimen.saving import save_network
@@ -241,8 +240,7 @@ class _Training:
                 "images": {"training": len(self.data.training), "validation": len(self.data.validation or ())},
                 "versions": {"microtome": __version__, "torch": torch.__version__},
             }
-            with atomic_write(self.folder / RUN_FILE) as file:
-                file.write((json.dumps(content, indent=1) + "\n").encode())
+            write_json(self.folder / RUN_FILE, content)
 
 
 def open_parts(recipe: TrainingRecipe) -> tuple[TrainingData, Specimen]:

@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from microtome.numerics.maps.segmentation import bootstrap_statistic, mean_iou
 from microtome.numerics.statistics.intervals import Interval
-
-ANSWERS = "answers.npz"  # written by the training: `predicted` and `label` of each validation image
+from microtome.training.trained_run import ANSWERS_FILE
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class RightAnswers:
 def read_answers(folder: Path) -> RightAnswers | None:
     """The answers in the folder of a training, of the images whose label is known; None where it has none."""
     try:
-        with np.load(folder / ANSWERS) as file:
+        with np.load(folder / ANSWERS_FILE) as file:
             if "confusion" in file:  # a class for every pixel: images are neither right nor wrong
                 return None
             predicted, label = file["predicted"], file["label"]
@@ -40,7 +39,7 @@ def read_answers(folder: Path) -> RightAnswers | None:
 def read_mean_iou(folder: Path) -> Interval | None:
     """The mean intersection over union of a training that learnt a class for every pixel, with its interval over images; else None."""
     try:
-        with np.load(folder / ANSWERS) as file:
+        with np.load(folder / ANSWERS_FILE) as file:
             counts = file["confusion"]
     except (OSError, ValueError, KeyError):
         return None

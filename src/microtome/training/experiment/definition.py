@@ -6,7 +6,6 @@ Everything that can be wrong in the file is refused here, before anything is tra
 import hashlib
 import json
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,7 +17,7 @@ from microtome.analysis import build_analysis
 from microtome.errors import BadOption, UnknownName, did_you_mean
 from microtome.specimen.twins import check_twins
 from microtome.store import slug
-from microtome.training.recipe import TrainingRecipe, load_recipe, recipe_from
+from microtome.training.recipe import TrainingRecipe, load_recipe, read_toml, recipe_from
 
 BASELINE = "baseline"
 VALIDATION, TRAINING, NO_IMAGES = "validation", "training", "none"
@@ -105,14 +104,7 @@ def load_experiment(path: str | Path) -> Experiment:
         UnknownName: a key, an analysis, an option or a variant that does not exist.
     """
     path = Path(path)
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise BadOption(f"The experiment '{path}' cannot be read ({reason}); name a TOML file.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise BadOption(f"The experiment '{path}' is not TOML: {error}.") from None
-    return read_experiment(content, path.stem, path.parent)
+    return read_experiment(read_toml(path, "experiment"), path.stem, path.parent)
 
 
 def read_experiment(content: Mapping[str, Any], name: str = "experiment", folder: Path = Path()) -> Experiment:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from microtome.analysis.contract import time_and_versions
+from microtome.atomic_write import write_json
 from microtome.errors import FindingError
 from microtome.finding import CARD
 from microtome.report.html import write_report
@@ -16,7 +17,6 @@ from microtome.training.experiment.definition import Experiment, check_seeds, lo
 from microtome.training.experiment.experiment_finding import NAME as EXPERIMENT
 from microtome.training.experiment.experiment_finding import experiment_finding
 from microtome.training.experiment.run_plan import FAILED, FINISHED, PlannedRun, plan_runs
-from microtome.training.experiment.single_run import write_json
 from microtome.training.experiment.summary import SUMMARY, summarise
 from microtome.training.experiment.workers import RunEvent, RunListener, check_workers, work_off
 

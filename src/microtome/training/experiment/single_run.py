@@ -1,6 +1,5 @@
 """One run of an experiment: train, measure, write down what it came to; a failure is written down with its reason."""
 
-import json
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import Any
 import torch
 
 from microtome._version import __version__
-from microtome.atomic_write import atomic_write
+from microtome.atomic_write import write_json
 from microtome.errors import ImagesError, MicrotomeError
 from microtome.finding import Finding
 from microtome.images import Images
@@ -135,9 +134,3 @@ def _last(curves: Sequence[Mapping[str, Any]], name: str) -> float:
     """The last value of a curve; not a number where there is none."""
     value = curves[-1].get(name) if curves else None
     return float("nan") if value is None else float(value)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write plain JSON values, whole or not at all."""
-    with atomic_write(path) as file:
-        file.write((json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())

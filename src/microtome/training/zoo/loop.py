@@ -23,6 +23,7 @@ from microtome.atomic_write import atomic_write
 from microtome.edit import apply_edits
 from microtome.errors import BadOption, CheckpointError, MissingExtra, option_name
 from microtome.opening.opening import open as open_specimen
+from microtome.training.loop import import_fabric
 from microtome.training.renormalising import renormalise
 from microtome.training.zoo.data import TRAINING_SEED, SceneSeries, scene_series
 from microtome.training.zoo.recipes import ZooRecipe
@@ -49,7 +50,7 @@ def train_zoo_network(
     Raises: MissingExtra without lightning-fabric; CheckpointError where `out` holds the state of another recipe; BadOption for
     a network that segments without targets to learn from.
     """
-    fabric = _fabric(recipe)
+    fabric = import_fabric()(accelerator="cpu", devices=1, precision=recipe.precision)
     out.mkdir(parents=True, exist_ok=True)
     data = scene_series(recipe.count, TRAINING_SEED, masks=recipe.segments, cache=cache) if data is None else data
     if recipe.segments and (data.targets is None or recipe.halved):
@@ -130,14 +131,6 @@ def tint(pixels: Tensor, generator: torch.Generator) -> Tensor:
     """`pixels` (image, row, col, rgb) float 0..255, each colour of each image a little stronger or weaker."""
     gain = 1 + 0.2 * (torch.rand(len(pixels), 1, 1, 3, generator=generator) - 0.5)
     return (pixels * gain).clamp(0, 255)
-
-
-def _fabric(recipe: ZooRecipe) -> Any:
-    try:
-        from lightning_fabric import Fabric
-    except ImportError as error:
-        raise MissingExtra("Training needs Lightning Fabric; install it with: pip install 'microtome[train]'.") from error
-    return Fabric(accelerator="cpu", devices=1, precision=recipe.precision)
 
 
 def _optimizers(net: nn.Module, recipe: ZooRecipe) -> list[torch.optim.Optimizer]:
