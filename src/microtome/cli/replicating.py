@@ -54,7 +54,7 @@ def replicate_command(
 
 def _print_ledger(as_json: bool) -> None:
     from microtome.replicate.cards import STUDIES, broken_claims
-    from microtome.replicate.ledger import count_verdicts, ledger_rows
+    from microtome.replicate.ledger import ledger_rows, verdict_counts_text
 
     rows = ledger_rows()
     if as_json:
@@ -68,7 +68,7 @@ def _print_ledger(as_json: bool) -> None:
         for row in rows:
             if row.card.study == study:
                 click.echo(f"  {row.card.name:<{width}}  {row.verdict:<17}  {row.effect}")
-    click.echo(", ".join(f"{count} {verdict}" for verdict, count in count_verdicts(rows).items()))
+    click.echo(verdict_counts_text(rows))
     for plugin in broken_claims():
         click.echo(plugin.text)
 

@@ -45,8 +45,8 @@ class Effect:
         return cls(math.nan, math.nan, math.nan, reason)
 
 
-def _ignore(_text: str) -> None:
-    return
+def ignore_text(_text: str) -> None:
+    """Take a line of progress and do nothing."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class RunContext:
 
     data: Path
     out: Path
-    listener: Callable[[str], None] = field(default=_ignore)
+    listener: Callable[[str], None] = field(default=ignore_text)
     workers: int = 1
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from scipy.stats import ttest_ind
 
 from microtome.key_numbers import format_value
 from microtome.numerics.statistics.intervals import Interval, mean_interval, student_interval
@@ -42,14 +43,9 @@ def repeated_effect(values: Sequence[float], noun: str, rows: Rows = ()) -> Effe
 
 def difference_effect(first: Values, second: Values, noun: str, rows: Rows = ()) -> Effect:
     """The mean of `first` minus that of `second`, two independent samples, with Welch's interval."""
-    from scipy.stats import t as student
-
-    parts = [values.var(ddof=1) / len(values) for values in (first, second)]
-    error = float(np.sqrt(sum(parts)))
-    freedom = sum(parts) ** 2 / sum(part**2 / (len(values) - 1) for part, values in zip(parts, (first, second), strict=True))
-    half, value = float(student.ppf(0.975, freedom)) * error, float(first.mean() - second.mean())
+    ends = ttest_ind(first, second, equal_var=False).confidence_interval(0.95)
     covers = f"95% over {len(first)} and {plural(len(second), noun)}, Welch"
-    return Effect(value, value - half, value + half, covers, rows)
+    return Effect(float(first.mean() - second.mean()), float(ends.low), float(ends.high), covers, rows)
 
 
 def jackknife_effect(measure: Callable[[Values], float], count: int, noun: str, rows: Rows = ()) -> Effect:

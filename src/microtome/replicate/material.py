@@ -1,6 +1,7 @@
 """The networks and images that claims are run on: trained ones in the data folder, and the small ones that ship with the package."""
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ def trained_network(context: RunContext, name: str) -> Specimen:
         Unmeasurable: the data folder is not there.
     """
     factory, recipe, labels = TRAINED[name]
-    weights = _in_data(context, f"safetensors/{name}.safetensors")
+    weights = data_file(context, f"safetensors/{name}.safetensors")
     options: dict[str, Any] = {"labels": labels} if labels else {}
     return open_specimen(f"{context.data}/loaders/archs.py:{factory}", weights=weights, recipe=recipe, **options)
 
@@ -53,10 +54,15 @@ def photographs(context: RunContext, folder: str, count: int) -> Images:
     Raises:
         Unmeasurable: the data folder is not there.
     """
-    return Images.folder(_in_data(context, f"images/{folder}"), limit=count)
+    return Images.folder(data_file(context, f"images/{folder}"), limit=count)
 
 
-def _in_data(context: RunContext, path: str) -> Any:
+def data_file(context: RunContext, path: str) -> Path:
+    """A file or folder of the data folder.
+
+    Raises:
+        Unmeasurable: it is not there.
+    """
     place = context.data / path
     if not place.exists():
         shell = "set MICROTOME_DATA to the folder that holds it"

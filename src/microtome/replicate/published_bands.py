@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from microtome.errors import Unmeasurable
 from microtome.numerics.weights.banding import band_indices
 from microtome.replicate.claim import RunContext
+from microtome.replicate.material import data_file
 
 Values = np.ndarray[Any, Any]
 FILE = "weight_banding_published_nmf_uint8.npz"
@@ -19,10 +19,7 @@ def published_directions(context: RunContext) -> dict[str, Values]:
     Raises:
         Unmeasurable: the file is not there.
     """
-    path = context.data / FILE
-    if not path.is_file():
-        raise Unmeasurable(f"This claim needs {FILE}, which is not in {context.data}. Its last result stays in the ledger.")
-    with np.load(path) as held:
+    with np.load(data_file(context, FILE)) as held:
         maps = {name: torch.from_numpy(held[name]).float().permute(0, 3, 1, 2) for name in held}
     directions = {name: band_indices(values).direction for name, values in maps.items()}
     return {name: values[~np.isnan(values)] for name, values in directions.items()}

@@ -5,6 +5,7 @@ interval lies elsewhere, and is inconclusive in between, and where no interval i
 """
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, final
 
@@ -19,7 +20,7 @@ CLAIM_VERDICTS = (HOLDS, FAILS, INCONCLUSIVE, NOT_RUN)
 
 
 @dataclass(frozen=True)
-class DecisionRule:
+class DecisionRule(ABC):
     """When a claim holds, for effects in `unit`; derived classes say where the interval has to lie."""
 
     def verdict(self, low: float, high: float) -> ClaimVerdict:
@@ -30,9 +31,9 @@ class DecisionRule:
             return HOLDS
         return FAILS if self.excludes(low, high) else INCONCLUSIVE
 
+    @abstractmethod
     def accepts(self, value: float) -> bool:
         """Whether the claim is true of an effect of exactly this size."""
-        raise NotImplementedError
 
     def excludes(self, low: float, high: float) -> bool:
         """Whether the claim is false of every effect from `low` to `high`."""
@@ -42,9 +43,9 @@ class DecisionRule:
         """The rule as plain values, for the digest of a protocol."""
         return {"rule": type(self).__name__, **asdict(self)}
 
+    @abstractmethod
     def describe(self) -> str:
         """The rule in words."""
-        raise NotImplementedError
 
 
 @final

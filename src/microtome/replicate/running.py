@@ -9,7 +9,7 @@ from pathlib import Path
 
 from microtome.errors import BadOption, Unmeasurable, hint, option_hint
 from microtome.replicate.cards import claim_card
-from microtome.replicate.claim import PRESETS, RunContext
+from microtome.replicate.claim import PRESETS, RunContext, ignore_text
 from microtome.replicate.provenance import describe_hardware, head_commit, package_versions, was_fixed
 from microtome.replicate.results import ClaimResult
 
@@ -48,8 +48,7 @@ def replicate_claim(
     commit, began = head_commit(), time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
         where = Path(out) if out is not None else Path(scratch)
-        context = RunContext(Path(data) if data is not None else data_folder(), where, workers=workers)
-        context = context if listener is None else RunContext(context.data, where, listener, workers)
+        context = RunContext(Path(data) if data is not None else data_folder(), where, listener or ignore_text, workers)
         effect = card.load().run(preset, context)
     result = ClaimResult(
         claim=name, preset=preset, digest=card.digest(preset), verdict=card.rule.verdict(effect.low, effect.high),

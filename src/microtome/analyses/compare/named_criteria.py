@@ -38,7 +38,7 @@ PRICE_NAMES = {"time": "batch_latency", "size": "params", "operations": "operati
 
 def criterion_title(name: str) -> str:
     """The name of a criterion in a sentence: the key number that a short name stands for, else the name itself."""
-    return SHORT[name][1] or name if name in SHORT else name
+    return SHORT.get(name, ("", ""))[1] or name
 
 
 class Criterion(NamedTuple):
